@@ -1,0 +1,72 @@
+//! What it costs to verify a bundle, read its grants and index them for the host.
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    reason = "a benchmark fails by panicking"
+)]
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use jiff::{SignedDuration, Timestamp};
+use jit_policy::bundle::{Facts, Floor, Trust, open, seal};
+use jit_policy::grant::{Draft, to_json};
+use jit_policy::sign::SigningKey;
+use jit_policy::{Factor, Grant, HostFacts, Index, Origin};
+use std::hint::black_box;
+
+fn grant(n: usize) -> Grant {
+    let draft = Draft {
+        id: format!("inc-{n}").into(),
+        user: Some(format!("user{n}").into()),
+        services: vec!["sudo".into()],
+        run_as: Some(vec!["root".into(), "postgres".into()]),
+        hosts: Some(vec!["db-*".into(), "env=prod".into()]),
+        not_before: Some("2026-11-21T10:00:00Z".parse().unwrap()),
+        not_after: "2026-11-21T12:00:00Z".parse().unwrap(),
+        mfa: Some(Factor::Age(900)),
+        reason: Some(format!("INC-{n} failover").into()),
+        ticket: Some(format!("INC-{n}").into()),
+        approved_by: Some(vec!["carol".into()]),
+        ..Draft::default()
+    };
+    draft.build().unwrap()
+}
+
+fn verify_and_load(c: &mut Criterion) {
+    let mut bench = c.benchmark_group("bundle: verify and load");
+    bench.sample_size(10);
+    let now: Timestamp = "2026-11-21T11:00:00Z".parse().unwrap();
+    let key = SigningKey::generate().unwrap();
+    let facts = Facts {
+        realm: "prod".into(),
+        host: "*".into(),
+        seq: 1,
+        issued_at: now,
+        expires_at: now + SignedDuration::from_hours(24),
+    };
+    let host = HostFacts {
+        name: "db-1".into(),
+        ..HostFacts::default()
+    };
+    let floor = Floor::default();
+    let trust = Trust {
+        keys: &[key.public()],
+        realm: "prod",
+        host: "db-1",
+        floor: &floor,
+        now,
+    };
+    for size in [1, 1_000, 100_000] {
+        let grants: Vec<Grant> = (0..size).map(grant).collect();
+        let bundle = seal(&key, &facts, &to_json(&grants)).unwrap();
+        bench.throughput(Throughput::Bytes(bundle.len() as u64));
+        bench.bench_function(BenchmarkId::from_parameter(size), |b| {
+            b.iter(|| {
+                let opened = open(black_box(bundle.as_bytes()), &trust).unwrap();
+                Index::build(Origin::Central, opened.parsed.grants, &host)
+            });
+        });
+    }
+}
+
+criterion_group!(benches, verify_and_load);
+criterion_main!(benches);

@@ -1,0 +1,76 @@
+//! A grant: who may do what, where, from when until when.
+
+use crate::condition::When;
+use crate::factor::Factor;
+use jiff::Timestamp;
+use std::sync::Arc;
+
+pub use crate::draft::{Draft, WhenDraft, WindowDraft};
+pub use crate::parse::{
+    GrantError, GrantFault, Parsed, parse_json, parse_toml, repeated_ids, to_json, to_toml,
+};
+
+/// A list of names. Grants of one file share equal lists: among 100,000 grants there are few.
+pub type Names = Arc<[Box<str>]>;
+
+/// Whom a grant names.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Who {
+    /// A person, by login name.
+    User(Arc<str>),
+    /// The members of a group of the host.
+    Group(Arc<str>),
+}
+
+/// A grant that was checked: every field means something. Made by [`Draft::build`], [`parse_toml`]
+/// and [`parse_json`] only.
+///
+/// Within a list *or*, between fields *and*.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Grant {
+    /// `[A-Za-z0-9._-]{1,64}`, unique in its source.
+    pub id: Box<str>,
+    /// Whom it names.
+    pub who: Who,
+    /// Base names of services. Never empty.
+    pub services: Names,
+    /// Targets by name; `*` covers every target. Never empty.
+    pub run_as: Names,
+    /// Host names with `*` and `?`, or `label=value`. Empty: every host.
+    pub hosts: Names,
+    /// Inclusive. `None`: at once.
+    pub not_before: Option<Timestamp>,
+    /// Exclusive.
+    pub not_after: Timestamp,
+    /// The factor it asks for; `None`: the service's floor.
+    pub mfa: Option<Factor>,
+    /// Why it was given.
+    pub reason: Option<Box<str>>,
+    /// The ticket it was given for.
+    pub ticket: Option<Box<str>>,
+    /// Who approved it.
+    pub approved_by: Names,
+    /// For central grants, in seconds: holds only while the bundle is no older than this.
+    pub max_offline: Option<u32>,
+    /// What must hold besides.
+    pub when: When,
+}
+
+impl Grant {
+    /// Whether it covers the service, given by base name.
+    #[must_use]
+    pub fn covers_service(&self, service: &str) -> bool {
+        self.services.iter().any(|covered| **covered == *service)
+    }
+
+    /// Whether `run_as` has this very word.
+    pub(crate) fn names_target(&self, name: &str) -> bool {
+        self.run_as.iter().any(|covered| **covered == *name)
+    }
+
+    /// Whether it covers every target of uid 0, and what changes more than the user.
+    pub(crate) fn covers_root(&self) -> bool {
+        self.names_target("root") || self.names_target("*")
+    }
+}
