@@ -1,0 +1,37 @@
+//! What no safe wrapper offers.
+#![allow(unsafe_code)]
+
+/// Whether the kernel says that the wall clock is synchronised: adjtimex(2) without `STA_UNSYNC`.
+/// Whatever sets the clock by hand (`date -s`, clock_settime) makes the kernel set that flag, as does
+/// a time daemon that has heard nothing for hours. If the kernel will not say, it is not.
+#[must_use]
+pub fn clock_is_synchronised() -> bool {
+    // SAFETY: `timex` is a plain C struct of integers, for which all zeros is a valid value;
+    // `modes` = 0 asks to read and set nothing.
+    let mut timex: libc::timex = unsafe { std::mem::zeroed() };
+    // SAFETY: the pointer is to a live, exclusively borrowed `timex`, which the call fills in.
+    let state = unsafe { libc::adjtimex(&raw mut timex) };
+    state >= 0 && timex.status & libc::STA_UNSYNC == 0
+}
+
+/// Gives memory that was freed back to the system. After 100,000 grants were read and replaced, the
+/// C library keeps a hundred megabytes in pieces for later; there may be no later for days.
+pub fn give_back_memory() {
+    // SAFETY: malloc_trim(3) is thread-safe (MT-Safe there) and touches only what nobody holds.
+    #[cfg(target_env = "gnu")]
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_kernel_answers_as_its_own_tool_says() {
+        // No tool can be relied on to be installed; that two reads agree is what can be seen.
+        assert_eq!(
+            super::clock_is_synchronised(),
+            super::clock_is_synchronised()
+        );
+    }
+}

@@ -1,0 +1,36 @@
+//! `jit-agentd`: the local agent. It runs in the foreground, under a supervisor or plainly.
+
+mod service;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+/// Answers the PAM module: may this person become that account, now?
+#[derive(Debug, Parser)]
+#[command(name = "jit-agentd", version)]
+struct Args {
+    /// Configuration.
+    #[arg(long, value_name = "FILE", default_value = jit_agent::config::PATH)]
+    config: PathBuf,
+    /// Folder of the administrator's grants (*.toml).
+    #[arg(long, value_name = "DIR", default_value = "/etc/pam_jit/grants.d")]
+    grants: PathBuf,
+    /// Folder of the agent's state; root's, made if absent.
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/pam_jit")]
+    state: PathBuf,
+    /// Folder of the sockets; root's, made if absent.
+    #[arg(long, value_name = "DIR", default_value = "/run/pam_jit")]
+    run: PathBuf,
+}
+
+fn main() -> ExitCode {
+    match service::run(Args::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("jit-agentd: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
