@@ -1,0 +1,173 @@
+//! The notes at the end of each verb's long help and man page: examples, exit status, and the
+//! object that `--json` prints. Indented lines are shown as they stand, so they fit 80 columns.
+
+/// `jit`
+pub(crate) const JIT: &str = r#"Exit status:
+  0  yes: done, allowed, holds
+  1  no: refused, would be denied, does not hold, not permitted
+  2  misuse
+  3  the agent cannot be reached
+
+Times (TIME):
+  2026-11-21T14:00:00+01:00   RFC 3339, also with Z
+  '2026-11-21 14:00', 14:00   local time; the latter today
+  +2h, -30m                   from now
+
+JSON:
+  With --json every verb prints exactly one object, whose "v" is 1. Its own
+  --help says what is in it. One that does something prints
+    {"v":1, "done": words}
+  and any that fails
+    {"v":1, "error": {"reason": code, "message": words}}
+  with the same words on standard error. Times are RFC 3339. Fields may be
+  added; if one changes its meaning, "v" changes.
+
+Colours appear on a terminal only, and not if NO_COLOR is set or TERM is dumb.
+
+Files:
+  /etc/pam_jit/agent.toml        what the agent enforces
+  /etc/pam_jit/grants.d/*.toml   grants in files
+  /var/lib/pam_jit/              the agent's state, its journal in audit/"#;
+
+/// `jit status`
+pub(crate) const STATUS: &str = r#"JSON (--json):
+  {"v":1, "user", "host", "agent": version, "grants": [GRANT…],
+   "factor": FACTOR, "policy": POLICY|null, "clock": words|null,
+   "proved_secs_ago": seconds|null}
+  GRANT            as in jit grant list
+  FACTOR           as in jit mfa status
+  POLICY           as in jit policy refresh; null where there is none
+  clock            what is wrong with the clock, if anything
+  proved_secs_ago  since a factor was proved in this login session"#;
+
+/// `jit check`
+pub(crate) const CHECK: &str = r#"Exit status 0 if it would be allowed, 1 if not. Whether a factor was proved
+does not matter here; which one would be asked for is shown.
+
+JSON (--json):
+  {"v":1, "user", "service", "run_as": name|null, "at": time,
+   "decision": "allow"|"deny", "reason": code, "detail": words,
+   "need": "none"|"always"|age, "mode": "enforce"|"observe"|"off",
+   "until": time|null, "grants":
+   [{"id", "matched": bool, "failed": code|null, "detail": words}…]}"#;
+
+/// `jit mfa enroll`
+pub(crate) const MFA_ENROLL: &str = r#"JSON (--json), for scripts and root only. No code is asked for, the factor
+counts at once. What is printed is secret and said once:
+  {"v":1, "otpauth": URI, "secret": base32, "recovery_codes": [text…]}"#;
+
+/// `jit mfa status`
+pub(crate) const MFA_STATUS: &str = r#"JSON (--json):
+  {"v":1, "user", "state": "none"|"pending"|"enrolled"|"disabled"|"mismatch",
+   "since": time|null, "recovery_codes_left": number,
+   "locked_secs": seconds|null}
+  mismatch  the uid has another name than at enrolment; it does not count"#;
+
+/// `jit grant add`
+pub(crate) const GRANT_ADD: &str = r#"Examples:
+  jit grant add --user alice --service sudo --for 1h --reason 'INC-4711'
+  jit grant add --group dba --service sudo --run-as postgres \
+                --from 22:00 --for 2h --mfa always
+  jit grant add --user bob --service su --until 18:00 --source 10.8.0.0/16
+
+JSON (--json): the fields of a GRANT, as in jit grant list."#;
+
+/// `jit grant list`
+pub(crate) const GRANT_LIST: &str = r#"JSON (--json):
+  {"v":1, "grants": [GRANT…]}
+  GRANT: {"id": "local:ID"|"central:ID",
+   "state": "active"|"later"|"waiting"|"expired", "detail": words,
+   "user": name|null, "group": name|null, "services": [name…],
+   "run_as": [name…], "not_before": time|null, "not_after": time,
+   "until": time|null, "mfa": "always"|"none"|age|null, "reason": text|null,
+   "ticket": text|null, "approved_by": [name…]}
+  waiting  a condition does not hold now, as its schedule
+  until    while active: not_after or the end of the schedule's window,
+           whichever is earlier"#;
+
+/// `jit policy refresh`
+pub(crate) const POLICY_REFRESH: &str = r#"Exit status 0 if the bundle at the source is in force, 1 if not; then the
+previous one stays in force.
+
+JSON (--json):
+  {"v":1, "realm", "url", "state": "fresh"|"stale"|"expired"|"none",
+   "seq": number|null, "age_secs": seconds|null, "grants": number,
+   "last_error": words|null}
+  grants  how many of the bundle's aim at this host"#;
+
+/// `jit policy keygen`
+pub(crate) const POLICY_KEYGEN: &str = r#"The public key is printed; it belongs into trusted_keys in the agents'
+agent.toml. The file holds the secret key: whoever has it can make anybody root.
+
+JSON (--json):
+  {"v":1, "public_key": "ed25519:…", "file"}"#;
+
+/// `jit policy sign`
+pub(crate) const POLICY_SIGN: &str = r#"Refuses what 'jit policy lint' calls an error, and says everything that is. The
+output is replaced at once or not at all. If it is there already it must be a
+bundle of the same realm, host and key; the new one gets a higher number, so
+that agents take it.
+
+A bundle signed by hand must be signed again within the agents' max_offline (1h
+unless agent.toml says otherwise), or its grants stop holding.
+
+Example:
+  jit policy sign --key release.key --realm prod -o bundle.json grants/*.toml
+
+JSON (--json):
+  {"v":1, "file", "realm", "host", "seq": number, "issued_at": time,
+   "expires_at": time, "grants": number, "public_key": "ed25519:…",
+   "warnings": [REMARK…]}
+  REMARK  as in jit policy lint"#;
+
+/// `jit policy verify`
+pub(crate) const POLICY_VERIFY: &str = r#"Checks what an agent checks, save what only the agent knows: which bundles it
+took before. Exit status 0 if an agent would take the bundle and every grant in
+it, 1 if not.
+
+JSON (--json):
+  {"v":1, "ok": bool, "realm", "host", "seq": number, "issued_at": time,
+   "expires_at": time, "grants": number, "dropped":
+   [{"id": text|null, "line": number|null, "message": words}…]}
+  A bundle that would be refused is an error with one of these reasons:
+   too_large malformed type signature head realm host seq_ahead
+   issued_ahead expired hash grants"#;
+
+/// `jit policy lint`
+pub(crate) const POLICY_LINT: &str = r#"Exit status 0 if every grant is well-formed (there may be warnings), 1 if not.
+
+JSON (--json):
+  {"v":1, "ok": bool, "grants": number, "errors": [REMARK…],
+   "warnings": [REMARK…]}
+  REMARK: {"file", "line": number|null, "id": text|null, "message": words}"#;
+
+/// `jit audit show`
+pub(crate) const AUDIT_SHOW: &str = r#"JSON (--json):
+  {"v":1, "events": [EVENT…], "unreadable": [{"file", "line", "what"}…]}
+  EVENT: {"time", "event", "outcome", "reason", "user", …, "id", "prev"}
+  An event has the keys and values of its syslog line, absent ones are null.
+  Oldest first."#;
+
+/// `jit audit verify`
+pub(crate) const AUDIT_VERIFY: &str = r#"Exit status 0 if nothing was tampered with, 1 if something was, or if there was
+nothing to compare.
+
+JSON (--json):
+  {"v":1, "ok": bool, "records": number, "files": [path…],
+   "from_start": bool, "first": SEEN|null, "last": SEEN|null,
+   "faults": [{"file", "line", "what"}…], "more_faults": number,
+   "against": AGAINST|null}
+  SEEN: {"file", "line", "id", "time", "hash"}
+  AGAINST: {"matched": number, "not_in_journal": [{"line", "id"}…],
+   "not_at_collector": [SEEN…],
+   "altered": [{"journal": SEEN, "line", "how"}…], "unreadable": [line…],
+   "before_journal": number, "other_hosts": number,
+   "after_collector": number}
+  from_start  the first record is the first that this host ever wrote; if
+              not, older ones were rotated away, or removed"#;
+
+/// `jit clock show` and `accept`
+pub(crate) const CLOCK: &str = r#"JSON (--json):
+  {"v":1, "trusted": time, "wall": time, "synchronised": bool,
+   "settled": bool, "trouble": words|null}
+  settled  whether grants may hold at all"#;
