@@ -1,0 +1,98 @@
+# Every habit has one verb. `make` alone says which.
+SHELL       := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+TARGET       := $(abspath $(or $(CARGO_TARGET_DIR),target))
+HOST         := $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
+AS_ROOT      := tests/as-root.sh
+# The programs, as tests use them and as they are installed.
+PROGRAMS     := $(TARGET)/programs
+RELEASE      := $(TARGET)/release-programs
+export SUDO_RS ?= $(TARGET)/sudo-rs
+SUDO_RS_VERSION := 0.2.15
+FUZZ_SECONDS ?= 600
+
+PREFIX     ?= /usr/local
+SBINDIR    ?= $(PREFIX)/sbin
+BINDIR     ?= $(PREFIX)/bin
+# The distribution's folder of PAM modules: libpam looks nowhere else.
+PAMDIR     ?= $(or $(patsubst %/pam_permit.so,%,$(firstword $(wildcard \
+                /usr/lib/*-linux-gnu/security/pam_permit.so /lib/*-linux-gnu/security/pam_permit.so \
+                /usr/lib64/security/pam_permit.so /lib/security/pam_permit.so))),/lib/security)
+
+.PHONY: help build release demo sandbox test check bench fuzz install deps rust nightly sudo-rs
+
+help: ## Say what there is
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: deps-demo release ## Watch the real sudo refuse, open with a one-time code, and refuse again (3 min)
+	@WORLD_FILES=tests/demo $(AS_ROOT) tests/world/world.sh $(RELEASE) expect -f /opt/world/demo.exp
+
+sandbox: deps-demo release ## A shell in that world: play root, be alice
+	@WORLD_FILES=tests/demo $(AS_ROOT) tests/world/world.sh $(RELEASE) bash /opt/world/sandbox.sh
+
+# Only the tests run as root; cargo stays who you are.
+test: deps build ## Every test: units, properties, and the real sudo, su, login, sshd, rsyslogd, nginx
+	@JIT_BIN=$(PROGRAMS) $(if $(filter-out 0,$(shell id -u)),$(RUN_AS_ROOT)) \
+		cargo test --workspace --locked --no-fail-fast
+RUN_AS_ROOT = CARGO_TARGET_$(shell echo $(HOST) | tr a-z- A-Z_)_RUNNER=$(abspath $(AS_ROOT))
+
+check: rust deps-build ## Format, clippy, licences and bans, documentation
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS=-Dwarnings cargo doc --no-deps --workspace --document-private-items --locked --quiet
+	@tests/deny.sh
+
+bench: deps-bench release ## Measure: decide, bundles, protocol, whole PAM transactions
+	@cargo bench --locked -p jit-policy -p jit-protocol
+	@cargo build --locked --release -p jit-bench
+	@$(AS_ROOT) tests/bench/run.sh $(RELEASE) $(TARGET)
+
+fuzz: rust nightly ## Fuzz everything that reads what others write, FUZZ_SECONDS (600) each
+	@for target in $$(cargo +nightly fuzz list); do \
+		echo "--- $$target, $(FUZZ_SECONDS) s"; \
+		mkdir -p "fuzz/corpus/$$target"; \
+		cargo +nightly fuzz run "$$target" "fuzz/corpus/$$target" "fuzz/seeds/$$target" -- -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1; \
+	done
+
+build: deps-build rust ## Build for testing
+	@cargo build --locked -p jit-agent -p jit-cli -p pam_jit
+	@mkdir -p $(PROGRAMS)
+	@install -C -m 755 $(TARGET)/debug/jit-agentd $(TARGET)/debug/jit $(PROGRAMS)
+	@install -C -m 644 $(TARGET)/debug/libpam_jit.so $(PROGRAMS)/pam_jit.so
+
+release: deps-build rust ## Build for use
+	@cargo build --locked --release -p jit-agent -p jit-cli
+	@cargo build --locked --profile module -p pam_jit
+	@mkdir -p $(RELEASE)
+	@install -C -m 755 $(TARGET)/release/jit-agentd $(TARGET)/release/jit $(RELEASE)
+	@install -C -m 644 $(TARGET)/module/libpam_jit.so $(RELEASE)/pam_jit.so
+
+# Needs nothing but what `make release` made, so that only this half has to run as root.
+install: ## Put the programs and the module in place (DESTDIR, PREFIX, PAMDIR); no PAM file is changed
+	@test -e $(RELEASE)/pam_jit.so || { echo "nothing to install yet: 'make release' first" >&2; exit 1; }
+	install -D -m 755 -t $(DESTDIR)$(SBINDIR) $(RELEASE)/jit-agentd
+	install -D -m 755 -t $(DESTDIR)$(BINDIR) $(RELEASE)/jit
+	install -D -m 644 -t $(DESTDIR)$(PAMDIR) $(RELEASE)/pam_jit.so
+	install -d -m 755 $(DESTDIR)/etc/pam_jit $(DESTDIR)/etc/pam_jit/grants.d
+	@echo "Installed. Nothing uses it before its lines are in /etc/pam.d: README.md, 'Install by hand'."
+
+deps: deps-test sudo-rs ## Install what the tests need and is missing (apt); starts no service
+
+deps-%:
+	@tests/deps.sh $*
+
+# Debian's sudo-rs is older than what people install; this is the one we are tested with.
+sudo-rs: rust
+	@if [ ! -e "$(SUDO_RS)/bin/sudo" ]; then \
+		cargo install --quiet --locked --version $(SUDO_RS_VERSION) --root "$(SUDO_RS)" sudo-rs; \
+	fi
+
+# Coverage for the fuzzer takes a nightly compiler.
+nightly:
+	@cargo +nightly --version >/dev/null 2>&1 || rustup toolchain install nightly --profile minimal
+	@command -v cargo-fuzz >/dev/null || cargo install --quiet --locked cargo-fuzz
+
+rust:
+	@command -v cargo >/dev/null || { echo "Rust is missing: https://rustup.rs says how to install it" >&2; exit 1; }
