@@ -32,6 +32,9 @@ pub struct Now {
     pub wall: Timestamp,
     /// The chain: what time it is as far as nobody could have set it.
     pub chain: Timestamp,
+    /// The latest time that was ever proven here, if the chain was taken back from it: what ended
+    /// before it has ended.
+    pub reached: Timestamp,
     /// `CLOCK_BOOTTIME`.
     pub boot: Duration,
     /// False when the clock is known to be wrong: then no grant holds.
@@ -45,11 +48,12 @@ impl Now {
         self.wall.max(self.chain)
     }
 
-    /// For a decision: ends are compared with the later of the two, starts with the earlier.
+    /// For a decision: ends are compared with the latest that it ever was, starts with the earlier of
+    /// wall clock and chain.
     #[must_use]
     pub fn moment(&self) -> Moment {
         Moment {
-            latest: self.trusted(),
+            latest: self.trusted().max(self.reached),
             earliest: self.wall.min(self.chain),
             settled: self.settled,
         }
@@ -83,6 +87,7 @@ struct Inner {
     state: Arc<State>,
     /// Copies of what is in `core`, so that [`Clock::now`] takes no lock.
     offset: AtomicI64,
+    reached: AtomicI64,
     settled: AtomicBool,
     core: Mutex<Core>,
 }
@@ -139,6 +144,7 @@ impl Clock {
                 boot,
                 state,
                 offset: AtomicI64::new(chain.offset()),
+                reached: AtomicI64::new(chain.reached()),
                 settled: AtomicBool::new(chain.settled()),
                 core: Mutex::new(Core {
                     chain,
@@ -169,6 +175,7 @@ impl Clock {
         Now {
             wall,
             chain,
+            reached: timestamp(inner.reached.load(Ordering::Acquire)),
             boot,
             settled,
         }
@@ -323,6 +330,10 @@ impl Clock {
 
     /// Makes what is in `core` the time that [`Clock::now`] tells.
     fn publish(&self, core: &Core) {
+        // First, so that nobody sees the chain taken back without it.
+        self.inner
+            .reached
+            .store(core.chain.reached(), Ordering::Release);
         self.inner
             .offset
             .store(core.chain.offset(), Ordering::Release);

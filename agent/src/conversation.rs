@@ -4,12 +4,13 @@
 
 use std::time::Duration;
 
-use jit_protocol::frame::{self, FrameError, HEADER};
+use jit_protocol::frame::{self, FrameError, Inbox};
 use jit_protocol::message::{Answer, Prompt, Reply, Request, Said};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::UnixStream;
+use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 use zeroize::Zeroizing;
+
+use crate::line::Line;
 
 /// For the first message, and for each write: the peer is a program, not a person.
 const PROMPTLY: Duration = Duration::from_secs(2);
@@ -35,15 +36,20 @@ pub enum Broken {
 /// A connection in mid-dialogue.
 #[derive(Debug)]
 pub struct Conversation {
-    socket: UnixStream,
+    line: Line,
+    inbox: Inbox,
     asked: u32,
 }
 
 impl Conversation {
     /// Starts on a fresh connection.
     #[must_use]
-    pub fn new(socket: UnixStream) -> Self {
-        Self { socket, asked: 0 }
+    pub fn new(line: Line) -> Self {
+        Self {
+            line,
+            inbox: Inbox::default(),
+            asked: 0,
+        }
     }
 
     /// Reads the request that opens the conversation.
@@ -52,8 +58,7 @@ impl Conversation {
     ///
     /// [`Broken`] if none comes, or it is not one.
     pub async fn request(&mut self) -> Result<Request, Broken> {
-        let body = self.read(PROMPTLY).await?;
-        Ok(frame::decode(&body)?)
+        self.read(PROMPTLY).await
     }
 
     /// Says something to the peer.
@@ -63,7 +68,7 @@ impl Conversation {
     /// [`Broken::Silent`] if the peer does not take it.
     pub async fn say(&mut self, reply: &Reply) -> Result<(), Broken> {
         let bytes = frame::encode(reply)?;
-        match timeout(PROMPTLY, self.socket.write_all(&bytes)).await {
+        match timeout(PROMPTLY, self.line.send(&bytes)).await {
             Ok(Ok(())) => Ok(()),
             _ => Err(Broken::Silent),
         }
@@ -82,8 +87,7 @@ impl Conversation {
             echo: false,
         };
         self.say(&Reply::Prompt(prompt)).await?;
-        let body = self.read(PATIENTLY).await?;
-        let Said::Answer(Answer { id, text }) = frame::decode(&body)?;
+        let Said::Answer(Answer { id, text }) = self.read(PATIENTLY).await?;
         if id == self.asked {
             Ok(text)
         } else {
@@ -91,28 +95,20 @@ impl Conversation {
         }
     }
 
-    async fn read(&mut self, patience: Duration) -> Result<Zeroizing<Vec<u8>>, Broken> {
+    async fn read<T: DeserializeOwned>(&mut self, patience: Duration) -> Result<T, Broken> {
         let whole = async {
-            let mut header = [0; HEADER];
-            self.socket
-                .read_exact(&mut header)
-                .await
-                .map_err(|_| Broken::Silent)?;
-            let mut body = Zeroizing::new(vec![0; frame::body_len(header)?]);
-            self.socket
-                .read_exact(&mut body)
-                .await
-                .map_err(|_| Broken::Silent)?;
-            Ok(body)
+            loop {
+                if let Some(message) = self.inbox.take()? {
+                    return Ok(message);
+                }
+                match self.line.recv(self.inbox.room()).await {
+                    Ok(0) | Err(_) => return Err(Broken::Silent),
+                    Ok(got) => self.inbox.arrived(got),
+                }
+            }
         };
         timeout(patience, whole)
             .await
             .unwrap_or(Err(Broken::Silent))
-    }
-
-    /// Which process is at the other end.
-    #[must_use]
-    pub fn socket(&self) -> &UnixStream {
-        &self.socket
     }
 }

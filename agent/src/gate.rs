@@ -59,7 +59,7 @@ impl Gate {
         let config = self.config.load_full();
         let case = match Case::open(self, Arc::clone(&config), ask, process).await {
             Ok(case) => case,
-            Err(unopened) => return self.refuse_unopened(&config, ask, unopened).await,
+            Err(unopened) => return self.refuse_unopened(&config, ask, unopened),
         };
         let ruling = self.rule(&case, talk).await;
         let verdict = self.settle(&case, ruling).await;
@@ -256,15 +256,10 @@ impl Gate {
             && !case.is_exempt()
             && case.config.audit.durable;
         if !must_be_on_disk {
-            let id = self
-                .audit
-                .record(event, false)
-                .await
-                .ok()
-                .map(|receipt| receipt.id);
-            return case.verdict(outcome, ruling, id);
+            let receipt = self.audit.enter(event);
+            return case.verdict(outcome, ruling, Some(receipt.id));
         }
-        match self.audit.record(event, true).await {
+        match self.audit.record(event).await {
             Ok(receipt) => case.verdict(outcome, ruling, Some(receipt.id)),
             Err(_) => {
                 let refused = Ruling::deny(Outcome::Deny, "audit_failed", words::audit_failed());
@@ -276,7 +271,7 @@ impl Gate {
     }
 
     /// A hook whose parties could not be told. Where nothing is enforced, this is not either.
-    async fn refuse_unopened(&self, config: &Config, ask: &PamAsk, unopened: Unopened) -> Verdict {
+    fn refuse_unopened(&self, config: &Config, ask: &PamAsk, unopened: Unopened) -> Verdict {
         let mode = config
             .service(&ask.service)
             .map_or(Mode::Enforce, |service| service.mode);
@@ -286,13 +281,8 @@ impl Gate {
             Mode::Enforce => Outcome::Deny,
         };
         let event = unopened.event(ask, mode);
-        let id = self
-            .audit
-            .record(event, false)
-            .await
-            .ok()
-            .map(|receipt| receipt.id);
-        unopened.verdict(outcome, id)
+        let receipt = self.audit.enter(event);
+        unopened.verdict(outcome, Some(receipt.id))
     }
 }
 

@@ -8,6 +8,7 @@ pub mod conversation;
 pub mod ffi;
 pub mod gate;
 pub mod grants;
+pub mod line;
 pub mod listener;
 pub mod logins;
 pub mod mfa;

@@ -9,21 +9,39 @@ mod quota;
 
 use std::fs;
 use std::io;
+use std::iter;
+use std::num::NonZero;
+use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Waker};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use jit_protocol::message::{PamAsk, Refusal, Reply, Request};
+use nix::sys::socket::{Shutdown, shutdown};
 use nix::sys::stat::{Mode, umask};
-use tokio::net::{UnixListener, UnixStream};
+use tokio::runtime::Handle;
 
 use crate::conversation::Conversation;
 use crate::gate::Gate;
+use crate::line::Line;
 use crate::names::NameError;
 use crate::peer::Peer;
 use crate::principal::{self, Kind};
 use crate::verbs;
 use quota::{Caller, Quota};
+
+/// Threads that accept at agent.sock. More would answer no sooner: an answer is work for a core.
+const MOST_THREADS: usize = 4;
+
+/// How long a thread that accepts waits for the question. The module connects before it has put the
+/// question together, so most often it is on its way.
+const SHORTLY: Duration = Duration::from_millis(20);
 
 /// Which socket a connection came in by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +57,23 @@ pub enum Door {
 pub struct Listener {
     agent: UnixListener,
     user: UnixListener,
+}
+
+/// Sockets that are being served until this is dropped.
+#[derive(Debug)]
+pub struct Serving {
+    site: Arc<Site>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// What the threads that accept share.
+#[derive(Debug)]
+struct Site {
+    listener: Listener,
+    gate: Arc<Gate>,
+    quota: Arc<Quota>,
+    runtime: Handle,
+    stopped: AtomicBool,
 }
 
 impl Listener {
@@ -57,18 +92,83 @@ impl Listener {
         })
     }
 
-    /// Serves until the future is dropped.
-    pub async fn serve(self, gate: Arc<Gate>) {
-        let quota = Arc::new(Quota::default());
-        tokio::join!(
-            accept(
-                self.agent,
-                Door::Agent,
-                Arc::clone(&gate),
-                Arc::clone(&quota)
-            ),
-            accept(self.user, Door::User, gate, quota),
-        );
+    /// Serves from now on: threads of its own accept, and take a conversation of the module's as far
+    /// as it goes without waiting; the runtime has all that wait.
+    ///
+    /// # Errors
+    ///
+    /// No thread could be started.
+    pub fn serve(self, gate: Arc<Gate>, runtime: Handle) -> io::Result<Serving> {
+        let mut serving = Serving {
+            site: Arc::new(Site {
+                listener: self,
+                gate,
+                quota: Arc::default(),
+                runtime,
+                stopped: AtomicBool::new(false),
+            }),
+            threads: Vec::new(),
+        };
+        let cores = thread::available_parallelism().map_or(MOST_THREADS, NonZero::get);
+        let threads =
+            iter::once(Door::User).chain(iter::repeat_n(Door::Agent, cores.clamp(2, MOST_THREADS)));
+        for door in threads {
+            let site = Arc::clone(&serving.site);
+            let thread = thread::Builder::new()
+                .name("listener".to_owned())
+                .spawn(move || site.accept(door))?;
+            serving.threads.push(thread);
+        }
+        Ok(serving)
+    }
+}
+
+impl Drop for Serving {
+    /// Waits for the threads, which are out in a moment: they hold the gate, and what it knows is
+    /// written down when the last who holds it lets go.
+    fn drop(&mut self) {
+        self.site.stopped.store(true, Ordering::Relaxed);
+        for listener in [&self.site.listener.agent, &self.site.listener.user] {
+            // Whoever sleeps in accept(2) is woken by this.
+            let _ = shutdown(listener.as_raw_fd(), Shutdown::Both);
+        }
+        for thread in self.threads.drain(..) {
+            // One that panicked is out already.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Site {
+    fn accept(&self, door: Door) {
+        let listener = match door {
+            Door::Agent => &self.listener.agent,
+            Door::User => &self.listener.user,
+        };
+        while !self.stopped.load(Ordering::Relaxed) {
+            match listener.accept() {
+                Ok((socket, _)) => self.attend(socket, door),
+                // Out of descriptors, most likely: those that are open will close.
+                Err(_) => thread::sleep(Duration::from_millis(20)),
+            }
+        }
+    }
+
+    /// To wake another thread would cost about as much as the answer, so the one that accepted begins
+    /// the conversation, and mostly ends it. A flood is held up by that, too: it cannot pile up work
+    /// for the runtime faster than one thread does the first part of it.
+    fn attend(&self, socket: UnixStream, door: Door) {
+        let (gate, quota) = (Arc::clone(&self.gate), Arc::clone(&self.quota));
+        let talk = serve_one(Line::Plain(socket), door, gate, quota);
+        let mut talk = Box::pin(talk);
+        let _inside = self.runtime.enter();
+        let begun = catch_unwind(AssertUnwindSafe(|| {
+            talk.as_mut().poll(&mut Context::from_waker(Waker::noop()))
+        }));
+        // The runtime looks at it afresh, so nothing is lost with the waker that does nothing.
+        if matches!(begun, Ok(Poll::Pending)) {
+            self.runtime.spawn(talk);
+        }
     }
 }
 
@@ -106,22 +206,9 @@ fn at(path: &Path, error: io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
 
-async fn accept(listener: UnixListener, door: Door, gate: Arc<Gate>, quota: Arc<Quota>) {
-    loop {
-        match listener.accept().await {
-            Ok((socket, _)) => {
-                let (gate, quota) = (Arc::clone(&gate), Arc::clone(&quota));
-                tokio::spawn(async move { serve_one(socket, door, gate, quota).await });
-            }
-            // Out of descriptors, most likely: those that are open will close.
-            Err(_) => tokio::time::sleep(std::time::Duration::from_millis(20)).await,
-        }
-    }
-}
-
 /// Serves one connection. Whoever is over a limit, or has no business here, is hung up on.
-async fn serve_one(socket: UnixStream, door: Door, gate: Arc<Gate>, quota: Arc<Quota>) {
-    let Ok(peer) = Peer::of(&socket) else { return };
+async fn serve_one(line: Line, door: Door, gate: Arc<Gate>, quota: Arc<Quota>) {
+    let Ok(peer) = Peer::of(&line) else { return };
     let (caller, process) = match door {
         Door::User => (Caller::Uid(peer.uid), None),
         Door::Agent if peer.uid != 0 => return,
@@ -137,7 +224,10 @@ async fn serve_one(socket: UnixStream, door: Door, gate: Arc<Gate>, quota: Arc<Q
     if door == Door::User && gate.names.by_uid(peer.uid).await == Err(NameError::Unknown) {
         return;
     }
-    let mut talk = Conversation::new(socket);
+    if door == Door::Agent {
+        line.linger(SHORTLY);
+    }
+    let mut talk = Conversation::new(line);
     let request = match talk.request().await {
         Ok(request) => request,
         Err(broken) => {
@@ -160,6 +250,8 @@ async fn serve_one(socket: UnixStream, door: Door, gate: Arc<Gate>, quota: Arc<Q
             }
             let verdict = gate.pam(&ask, process, &mut talk).await;
             let _ = talk.say(&Reply::Verdict(verdict)).await;
+            // Who was answered shall not wait for the pen.
+            gate.audit.call();
         }
         (_, request) => verbs::serve(&gate, door, &peer, request, &mut talk).await,
     }

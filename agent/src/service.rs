@@ -20,6 +20,7 @@ use jit_agent::state::{BootId, State};
 use jit_agent::trusted_file::Fingerprint;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use sd_notify::NotifyState;
+use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::Args;
@@ -70,7 +71,9 @@ async fn serve(args: Args) -> Result<Audit, StartError> {
     announce(&gate.audit, &loaded);
 
     let gate = Arc::new(gate);
-    tokio::spawn(listener.serve(Arc::clone(&gate)));
+    let serving = listener
+        .serve(Arc::clone(&gate), Handle::current())
+        .map_err(start_error("cannot listen"))?;
     tokio::spawn(gate.grants.clone().run());
     let _ = sd_notify::notify(&[NotifyState::Ready]);
 
@@ -97,6 +100,7 @@ async fn serve(args: Args) -> Result<Audit, StartError> {
         }
     }
     let _ = sd_notify::notify(&[NotifyState::Stopping]);
+    drop(serving);
     gate.audit.note(Event::new(Kind::Agent, "stopped"));
     Ok(gate.audit.clone())
 }

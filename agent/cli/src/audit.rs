@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
-use jit_journal::{AgainstReport, Entry, Journal, JournalError, Record, Seen, VerifyReport};
+use jit_journal::{AgainstReport, Entry, Journal, JournalError, Record, Seen, Stray, VerifyReport};
 use jit_policy::printable;
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
@@ -127,6 +127,7 @@ struct Against {
     not_in_journal: Vec<StrayAt>,
     not_at_collector: Vec<SeenAt>,
     altered: Vec<AlteredAt>,
+    unchained: Vec<StrayAt>,
     unreadable: Vec<u64>,
     before_journal: u64,
     other_hosts: u64,
@@ -288,14 +289,14 @@ impl Verify {
 }
 
 fn split(report: AgainstReport) -> (VerifyReport, Against) {
+    let strays = |found: Vec<Stray>| {
+        let at = |Stray { line, id }| StrayAt { line, id };
+        found.into_iter().map(at).collect()
+    };
     let against = Against {
         matched: report.matched,
-        not_in_journal: (report.not_in_journal.into_iter())
-            .map(|stray| StrayAt {
-                line: stray.line,
-                id: stray.id,
-            })
-            .collect(),
+        not_in_journal: strays(report.not_in_journal),
+        unchained: strays(report.unchained),
         not_at_collector: report.not_at_collector.iter().map(seen).collect(),
         altered: (report.altered.into_iter())
             .map(|one| AlteredAt {
@@ -425,6 +426,13 @@ impl Against {
             lines.push(printable(&format!(
                 "  not at the collector: {}:{} ({}, {}); it may have been lost on the way",
                 one.file, one.line, one.id, one.time
+            )));
+        }
+        for one in &self.unchained {
+            lines.push(printable(&format!(
+                "  unchained: {}, collector's line {}; it says itself that the journal could not take it (anyone can \
+                 write such a line)",
+                one.id, one.line
             )));
         }
         let mut note = |n: u64, one: &str, what: &str| {

@@ -13,9 +13,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use serde::{Serialize, de::DeserializeOwned};
-use zeroize::Zeroizing;
 
-use crate::frame::{self, FrameError};
+use crate::frame::{self, FrameError, Inbox};
 use crate::message::Reply;
 use crate::sys;
 
@@ -145,6 +144,7 @@ impl From<FrameError> for ClientError {
 pub struct Client {
     socket: OwnedFd,
     deadline: Deadline,
+    inbox: Inbox,
 }
 
 impl Client {
@@ -176,7 +176,11 @@ impl Client {
                 uid,
             });
         }
-        Ok(Self { socket, deadline })
+        Ok(Self {
+            socket,
+            deadline,
+            inbox: Inbox::default(),
+        })
     }
 
     /// Sends one message, whole.
@@ -213,12 +217,19 @@ impl Client {
     /// [`ClientError::Late`], [`ClientError::Closed`], [`ClientError::Frame`] for a frame of a
     /// forbidden length or another message, [`ClientError::Io`].
     pub fn recv_as<T: DeserializeOwned>(&mut self) -> Result<T, ClientError> {
-        let mut header = [0; frame::HEADER];
-        self.fill(&mut header)?;
-        // What arrives may be a new factor's secret, so it is wiped once it is decoded.
-        let mut body = Zeroizing::new(vec![0; frame::body_len(header)?]);
-        self.fill(&mut body)?;
-        Ok(frame::decode(&body)?)
+        const DOING: &str = "waiting for its answer";
+        loop {
+            if let Some(message) = self.inbox.take()? {
+                return Ok(message);
+            }
+            // Looked at each time: a peer that drips bytes is always ready to be read.
+            self.wait(sys::For::Reading, DOING)?;
+            match sys::recv(&self.socket, self.inbox.room()) {
+                Ok(0) => return Err(ClientError::Closed),
+                Ok(got) => self.inbox.arrived(got),
+                Err(error) => self.after(error, sys::For::Reading, DOING)?,
+            }
+        }
     }
 
     /// Runs `ask` while the deadline stands still, and says how long it took: the time a person
@@ -229,22 +240,6 @@ impl Client {
         let spent = from.elapsed();
         self.deadline.forgive(spent);
         (said, spent)
-    }
-
-    fn fill(&mut self, into: &mut [u8]) -> Result<(), ClientError> {
-        let mut filled = 0;
-        while let Some(rest) = into.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-            // Looked at here too: a peer that drips bytes is always ready to be read.
-            if self.deadline.left().is_zero() {
-                return Err(ClientError::Late("waiting for its answer"));
-            }
-            match sys::recv(&self.socket, rest) {
-                Ok(0) => return Err(ClientError::Closed),
-                Ok(got) => filled += got,
-                Err(error) => self.after(error, sys::For::Reading, "waiting for its answer")?,
-            }
-        }
-        Ok(())
     }
 
     /// Decides what a failed call means: wait and go on, or give up.

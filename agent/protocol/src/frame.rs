@@ -53,6 +53,69 @@ pub fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, FrameError> {
     serde_json::from_slice(body).map_err(|e| FrameError::Json(e.to_string()))
 }
 
+/// Puts frames together from whatever a socket gives: a frame in one piece, or byte by byte. Wiped on
+/// drop: what arrives may be a code, or a new factor's secret.
+#[derive(Debug)]
+pub struct Inbox {
+    bytes: Zeroizing<Vec<u8>>,
+    have: usize,
+}
+
+impl Default for Inbox {
+    fn default() -> Self {
+        // Enough for most messages; a longer one says so in its header, and gets its room then.
+        Self {
+            bytes: Zeroizing::new(vec![0; 2048]),
+            have: 0,
+        }
+    }
+}
+
+impl Inbox {
+    /// Where what arrives next belongs. Never empty after [`Inbox::take`] gave nothing.
+    pub fn room(&mut self) -> &mut [u8] {
+        self.bytes.get_mut(self.have..).unwrap_or_default()
+    }
+
+    /// So many bytes were put into [`Inbox::room`].
+    pub fn arrived(&mut self, count: usize) {
+        self.have = self.have.saturating_add(count).min(self.bytes.len());
+    }
+
+    /// The next message, once all of it is there.
+    ///
+    /// # Errors
+    ///
+    /// [`FrameError::Length`] as soon as a header announces what it may not, before anything is
+    /// allocated for it; [`FrameError::Json`].
+    pub fn take<T: DeserializeOwned>(&mut self) -> Result<Option<T>, FrameError> {
+        let arrived = self.bytes.get(..self.have).unwrap_or_default();
+        let Some((header, rest)) = arrived.split_first_chunk::<HEADER>() else {
+            return Ok(None);
+        };
+        let len = body_len(*header)?;
+        let Some((body, after)) = rest.split_at_checked(len) else {
+            self.make_room_for(HEADER + len);
+            return Ok(None);
+        };
+        let message = decode(body)?;
+        let after = after.len();
+        self.bytes.copy_within(HEADER + len..self.have, 0);
+        self.have = after;
+        Ok(Some(message))
+    }
+
+    fn make_room_for(&mut self, frame: usize) {
+        if self.bytes.len() < frame {
+            let mut larger = Zeroizing::new(vec![0; frame]);
+            for (to, from) in larger.iter_mut().zip(self.bytes.iter()) {
+                *to = *from;
+            }
+            self.bytes = larger;
+        }
+    }
+}
+
 /// Writes one message as a whole frame, header included. Wiped on drop: it may carry a code.
 ///
 /// # Errors
@@ -120,6 +183,40 @@ mod tests {
             text: Some(Zeroizing::new("\u{1}".repeat(512))),
         });
         assert!(encode(&worst).unwrap().len() <= 4096);
+    }
+
+    #[test]
+    fn a_frame_arrives_in_any_pieces_and_what_follows_it_waits() {
+        let long = "x".repeat(5000);
+        let stream: Vec<u8> = [long.as_str(), "second", "third"]
+            .iter()
+            .flat_map(|text| encode(text).unwrap().to_vec())
+            .collect();
+        for piece in [1, 3, 7, 2047, 2048, 6000] {
+            let (mut inbox, mut got) = (Inbox::default(), Vec::new());
+            let mut rest = stream.as_slice();
+            while !rest.is_empty() {
+                let room = inbox.room();
+                assert!(!room.is_empty());
+                let count = piece.min(room.len()).min(rest.len());
+                room[..count].copy_from_slice(&rest[..count]);
+                inbox.arrived(count);
+                rest = &rest[count..];
+                while let Some(text) = inbox.take::<String>().unwrap() {
+                    got.push(text);
+                }
+            }
+            assert_eq!(got, [long.as_str(), "second", "third"], "{piece}");
+        }
+    }
+
+    #[test]
+    fn a_lying_header_costs_nothing() {
+        let mut inbox = Inbox::default();
+        inbox.room()[..HEADER].copy_from_slice(&[0xff; HEADER]);
+        inbox.arrived(HEADER);
+        assert_eq!(inbox.take::<u8>(), Err(FrameError::Length(u32::MAX)));
+        assert_eq!(inbox.bytes.len(), 2048);
     }
 
     #[test]

@@ -154,6 +154,11 @@ impl Event {
             .and_then(|field| self.value(field))
     }
 
+    /// About how much memory it takes, in bytes.
+    pub(crate) fn size(&self) -> usize {
+        size_of::<Self>() + self.text.capacity() + self.fields.capacity() * size_of::<Field>()
+    }
+
     /// Whether a key was added, even with an absent value.
     pub(crate) fn has(&self, key: &str) -> bool {
         self.fields.iter().any(|field| field.key == key)

@@ -1,15 +1,14 @@
 //! Every decision leaves a record: one line to syslog, one to the hash-chained journal.
 //!
-//! The order of the chain is fixed under one short lock; the journal is written by a thread of its
-//! own that takes whatever has gathered (one write, one flush for all who wait). A record that
-//! somebody waits for goes to syslog once it is on disk and before the wait ends, so that syslog
-//! never tells of an allow that was not given because the disk was full. Every other line goes to
-//! syslog at once.
+//! Events are queued, which fixes their order, and recorded by a thread of its own that takes whatever
+//! has gathered: it chains them, writes them to the journal (one write, one flush for all who wait),
+//! tells those who wait, and then sends them to syslog. So an answer waits for the disk if it must,
+//! and for nothing else.
 
 pub mod event;
 mod fold;
 mod id;
-pub mod journal;
+mod recorder;
 pub mod syslog;
 #[cfg(test)]
 mod tests;
@@ -18,7 +17,7 @@ pub use event::{Event, Kind};
 pub use jit_journal::Limits;
 
 use crate::audit::fold::{Fold, Folded, Folds};
-use crate::audit::journal::{Promise, Queue, Writer};
+use crate::audit::recorder::{Entry, Queue, Recorder, To};
 use crate::audit::syslog::{DEV_LOG, Sent, Syslog, Weight};
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
@@ -95,7 +94,7 @@ pub struct AuditError(pub String);
 
 impl Audit {
     /// Opens the journal, repairs its end if a power cut tore it (and says so in a record), and
-    /// starts its writer. A journal or a syslog daemon that cannot be used does not keep the agent
+    /// starts the recorder. A journal or a syslog daemon that cannot be used does not keep the agent
     /// from starting: both are tried again, and until the journal can be written no record that must
     /// be on disk is made.
     ///
@@ -109,58 +108,76 @@ impl Audit {
             syslog: Mutex::new(Syslog::new(places.syslog)),
             folds: Mutex::default(),
         });
-        let mut writer = Writer::new(Arc::clone(&shared), places.journal, places.limits);
-        writer.open();
-        let writer = std::thread::Builder::new()
-            .name("journal".to_owned())
-            .spawn(move || writer.run())
-            .map_err(|e| AuditError(format!("cannot start the journal's thread: {e}")))?;
+        let mut recorder = Recorder::new(Arc::clone(&shared), places.journal, places.limits);
+        recorder.open();
+        let recorder = std::thread::Builder::new()
+            .name("recorder".to_owned())
+            .spawn(move || recorder.run())
+            .map_err(|e| AuditError(format!("cannot start the recorder's thread: {e}")))?;
         let handle = Handle {
             shared,
-            writer: Mutex::new(Some(writer)),
+            recorder: Mutex::new(Some(recorder)),
         };
         Ok(Self {
             handle: Arc::new(handle),
         })
     }
 
-    /// Records an event. With `wait` and `durable`, resolves when the journal's copy is on disk
-    /// (group commit); otherwise as soon as the line is with syslog and queued for the journal.
-    /// Dropping the future does not undo the record.
+    /// Records an event. With `durable`, resolves when the journal's copy is on disk (group commit),
+    /// otherwise at once. Dropping the future does not undo the record.
     ///
     /// # Errors
     ///
-    /// With `wait` and `durable`: the journal could not be written, and nothing is on record. Never
-    /// because of syslog.
-    pub async fn record(&self, event: Event, wait: bool) -> Result<Receipt, AuditError> {
+    /// With `durable`: the journal could not be written, and nothing is on record. Never because of
+    /// syslog.
+    pub async fn record(&self, event: Event) -> Result<Receipt, AuditError> {
         let shared = &self.handle.shared;
-        if !(wait && shared.settings.load().durable) {
-            return Ok(Receipt {
-                id: shared.note(&event),
-            });
+        if !shared.settings.load().durable {
+            let receipt = self.enter(event);
+            self.call();
+            return Ok(receipt);
         }
-        let id = id::new(Timestamp::now().as_millisecond());
-        let on_disk = shared.submit_and_promise(&event, &id)?;
+        let (done, on_disk) = oneshot::channel();
+        let entry = Shared::entry(event, To::Waiting(done));
+        let id = entry.id.clone();
+        if let Err((_, why)) = shared.queue.push(entry) {
+            return Err(AuditError(why.to_owned()));
+        }
+        shared.queue.call();
         match on_disk.await {
             Ok(done) => done.map(|()| Receipt { id }),
             Err(_) => Err(AuditError(
-                "the journal's writer has stopped; restart jit-agentd".to_owned(),
+                "the recorder has stopped; restart jit-agentd".to_owned(),
             )),
         }
     }
 
-    /// Records an event from code that waits for nothing. May take some 50 ms, once, when the syslog
-    /// daemon stops reading.
-    pub fn note(&self, event: Event) {
-        self.handle.shared.note(&event);
+    /// Puts an event on record that nobody waits for, and whose recording nobody shall wait for: it
+    /// is in its place among the others, and is written when the recorder is next called
+    /// ([`Audit::call`]), by somebody who has given the answer that the event is about.
+    #[must_use]
+    pub fn enter(&self, event: Event) -> Receipt {
+        Receipt {
+            id: self.handle.shared.enter(event),
+        }
     }
 
-    /// Takes new settings; they hold from the next event on.
+    /// Has what was entered written.
+    pub fn call(&self) {
+        self.handle.shared.queue.call();
+    }
+
+    /// Records an event from code that waits for nothing.
+    pub fn note(&self, event: Event) {
+        self.handle.shared.note(event);
+    }
+
+    /// Takes new settings; they hold for whatever is not recorded yet.
     pub fn reconfigure(&self, settings: AuditSettings) {
         self.handle.shared.settings.store(Arc::new(settings));
     }
 
-    /// Writes what is queued or folded to disk and stops the writer; blocks until it has. Later
+    /// Writes what is queued or folded to disk and stops the recorder; blocks until it has. Later
     /// events reach syslog only.
     pub fn close(&self) {
         self.handle.close();
@@ -170,16 +187,16 @@ impl Audit {
 #[derive(Debug)]
 struct Handle {
     shared: Arc<Shared>,
-    writer: Mutex<Option<JoinHandle<()>>>,
+    recorder: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Handle {
     fn close(&self) {
         self.shared.flush_folds(true);
         self.shared.queue.close();
-        if let Some(writer) = lock(&self.writer).take() {
-            // A writer that panicked has nothing left to say; its waiters were told.
-            let _ = writer.join();
+        if let Some(recorder) = lock(&self.recorder).take() {
+            // A recorder that panicked has nothing left to say; its waiters were told.
+            let _ = recorder.join();
         }
     }
 }
@@ -200,62 +217,59 @@ struct Shared {
 }
 
 impl Shared {
-    /// Records an event unless it is one denial too many; gives the id of its record.
-    fn note(&self, event: &Event) -> String {
-        let id = id::new(Timestamp::now().as_millisecond());
-        if Folds::concerns(event) {
-            let (fold, due) = lock(&self.folds).take(event, &id, Instant::now());
-            if let Some(Folded { id, event }) = due {
-                self.submit(&event, &id);
+    /// An event of this moment.
+    fn entry(event: Event, to: To) -> Entry {
+        let at = Timestamp::now();
+        let id = id::new(at.as_millisecond());
+        Entry { id, at, event, to }
+    }
+
+    /// Queues an event unless it is one denial too many; gives the id of its record.
+    fn enter(&self, event: Event) -> String {
+        let entry = Self::entry(event, To::Everyone);
+        let id = entry.id.clone();
+        if Folds::concerns(&entry.event) {
+            let (fold, due) = lock(&self.folds).take(&entry.event, &id, Instant::now());
+            if let Some(folded) = due {
+                self.queue(folded.into());
             }
             if let Fold::Into(id) = fold {
-                self.queue.wake();
+                self.queue.call_for_folds();
                 return id;
             }
         }
-        self.submit(event, &id);
+        self.queue(entry);
         id
     }
 
-    /// Chains an event, sends it to syslog and queues it for the journal.
-    fn submit(&self, event: &Event, id: &str) {
-        let (line, text) = self.render(event, id);
-        let chain = self.queue.push(line, None).ok();
-        self.to_syslog(Weight::of(event), &text.finish(chain));
-        self.queue.wake();
+    /// Queues an event and calls the recorder.
+    fn note(&self, event: Event) {
+        self.enter(event);
+        self.queue.call();
     }
 
-    /// Chains an event and queues it for the journal; syslog gets it when it is on disk.
-    fn submit_and_promise(
-        &self,
-        event: &Event,
-        id: &str,
-    ) -> Result<oneshot::Receiver<Result<(), AuditError>>, AuditError> {
-        let (line, text) = self.render(event, id);
-        let (done, on_disk) = oneshot::channel();
-        let promise = Promise {
-            done,
-            weight: Weight::of(event),
-            text,
-        };
-        self.queue.push(line, Some(promise)).map_err(AuditError)?;
-        self.queue.wake();
-        Ok(on_disk)
+    /// Queues an event; if the recorder takes none, syslog gets it here and now.
+    fn queue(&self, entry: Entry) {
+        if let Err((entry, _)) = self.queue.push(entry) {
+            self.say(&entry);
+        }
     }
 
-    /// Both forms of a record, but for what the chain adds.
-    fn render(&self, event: &Event, id: &str) -> (String, Text) {
+    /// Both forms of a record, but for its own hash.
+    fn render(&self, entry: &Entry, head: Hash) -> (String, Text) {
         let settings = self.settings.load();
+        let event = &entry.event;
         let host = (!event.has("host")).then_some(("host", Some(settings.host.as_str())));
-        let pairs = || event.pairs().chain(host).chain([("id", Some(id))]);
+        let id = ("id", Some(entry.id.as_str()));
+        let pairs = || event.pairs().chain(host).chain([id]);
+        let time = format!("{:.3}", entry.at);
+        let head = head.to_string();
         let mut line = String::with_capacity(1024);
         line.push('{');
-        push_pairs_json(
-            &mut line,
-            [("time", Some(format!("{:.3}", Timestamp::now()).as_str()))],
-        );
+        push_pairs_json(&mut line, [("time", Some(time.as_str()))]);
         line.push(',');
-        push_pairs_json(&mut line, pairs());
+        push_pairs_json(&mut line, pairs().chain([("prev", Some(head.as_str()))]));
+        line.push('}');
         (line, Text::of(settings.format, pairs()))
     }
 
@@ -263,37 +277,51 @@ impl Shared {
     /// takes lines again, with how many it missed, in both.
     fn to_syslog(&self, weight: Weight, text: &str) {
         let sent = lock(&self.syslog).send(weight, text);
-        match sent {
-            Sent::Yes | Sent::StillNo => {}
-            Sent::Again { dropped } => self.submit(
-                &Event::new(Kind::Agent, "recovered")
+        let entry = match sent {
+            Sent::Yes | Sent::StillNo => return,
+            Sent::Again { dropped } => Self::entry(
+                Event::new(Kind::Agent, "recovered")
                     .with("reason", "syslog")
                     .with("dropped", dropped),
-                &id::new(Timestamp::now().as_millisecond()),
+                To::Everyone,
             ),
-            Sent::No(detail) => {
-                let event = Event::new(Kind::Agent, "failed")
+            Sent::No(detail) => Self::entry(
+                Event::new(Kind::Agent, "failed")
                     .with("reason", "syslog")
-                    .with("detail", detail);
-                let (line, _) = self.render(&event, &id::new(Timestamp::now().as_millisecond()));
-                // If the journal does not take it either, both outages are told when they end.
-                let _ = self.queue.push(line, None);
-                self.queue.wake();
-            }
-        }
+                    .with("detail", detail),
+                To::Journal,
+            ),
+        };
+        // If the journal does not take it either, both outages are told when they end.
+        let _ = self.queue.push(entry);
+        self.queue.call();
     }
 
     /// Says something to syslog that the journal cannot take.
-    fn say(&self, event: &Event) {
-        let (_, text) = self.render(event, &id::new(Timestamp::now().as_millisecond()));
-        self.to_syslog(Weight::of(event), &text.finish(None));
+    fn say(&self, entry: &Entry) {
+        if let To::Everyone = entry.to {
+            let (_, text) = self.render(entry, Hash::GENESIS);
+            self.to_syslog(Weight::of(&entry.event), &text.finish(None));
+        }
     }
 
-    /// Writes the folded records that are due, or all of them.
+    /// Queues the folded records that are due, or all of them.
     fn flush_folds(&self, all: bool) {
         let due = lock(&self.folds).due(Instant::now(), all);
-        for Folded { id, event } in due {
-            self.submit(&event, &id);
+        for folded in due {
+            self.queue(folded.into());
+        }
+        self.queue.call();
+    }
+}
+
+impl From<Folded> for Entry {
+    fn from(Folded { id, event }: Folded) -> Self {
+        Self {
+            id,
+            at: Timestamp::now(),
+            event,
+            to: To::Everyone,
         }
     }
 }

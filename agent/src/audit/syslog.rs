@@ -11,8 +11,9 @@ use syslog::{Facility, LogFormat, Logger, LoggerBackend, Severity};
 /// Where syslog daemons listen.
 pub const DEV_LOG: &str = "/dev/log";
 
-/// How long a line may wait for a daemon that does not read. A verdict waits for it, so it must be
-/// far below the module's deadline; a daemon that was only slow for a moment must not cost a line.
+/// How long a line may wait for a daemon that does not read. The records behind it wait too, and with
+/// them whoever they are for, so it must be far below the module's deadline; a daemon that was only
+/// slow for a moment must not cost a line.
 const PATIENCE: Duration = Duration::from_millis(50);
 
 /// How important a line is to who reads it.

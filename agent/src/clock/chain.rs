@@ -10,6 +10,9 @@
 //! * what is *proven*: synchronised or signed. Only below this is going back limited.
 //!
 //! proven ≤ floor ≤ chain.
+//!
+//! And one value stands still: the latest proven time that was ever *reached*. Synchronisation may take
+//! the chain back a little, but what had ended by then has ended.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -51,6 +54,7 @@ pub(super) struct Saved {
     chain: Timestamp,
     floor: Timestamp,
     proven: Option<Timestamp>,
+    reached: Timestamp,
     /// How much of the day's allowance to go back is used up (ns).
     gone_back: i64,
     settled: bool,
@@ -65,6 +69,8 @@ pub(super) struct Chain {
     chain: i64,
     floor: i64,
     proven: Option<i64>,
+    /// Since 1970.
+    reached: i64,
     gone_back: i64,
     gone_back_at: i64,
     settled: bool,
@@ -79,6 +85,7 @@ impl Chain {
             chain: at.wall_offset(),
             floor: at.wall_offset(),
             proven: None,
+            reached: i64::MIN,
             gone_back: 0,
             gone_back_at: at.boot,
             settled: true,
@@ -110,6 +117,7 @@ impl Chain {
             chain: offset(saved.chain),
             floor: offset(saved.floor),
             proven: saved.proven.map(offset),
+            reached: nanos(saved.reached),
             gone_back: saved.gone_back,
             gone_back_at: saved.at,
             settled: saved.settled,
@@ -126,6 +134,7 @@ impl Chain {
             chain: offset(known.max(at.wall)),
             floor: offset(known),
             proven: saved.proven.map(|time| offset(nanos(time))),
+            reached: nanos(saved.reached),
             gone_back: saved.gone_back,
             gone_back_at: at.boot,
             settled: at.wall >= known.saturating_sub(TOLERANCE),
@@ -148,6 +157,11 @@ impl Chain {
         self.chain
     }
 
+    /// The latest proven time from which the chain was taken back, since 1970.
+    pub(super) fn reached(&self) -> i64 {
+        self.reached
+    }
+
     pub(super) fn settled(&self) -> bool {
         self.settled
     }
@@ -163,6 +177,7 @@ impl Chain {
         let wall = at.wall_offset();
         let taken = match self.proven {
             Some(proven) if wall < proven => {
+                self.reached = self.reached.max(at.boot.saturating_add(proven));
                 proven - self.go_back(proven.saturating_sub(wall), at.boot)
             }
             _ => wall,
@@ -226,6 +241,7 @@ impl Chain {
             chain: time(now.chain),
             floor: time(now.floor),
             proven: now.proven.map(time),
+            reached: timestamp(now.reached),
             gone_back: now.gone_back,
             settled: now.settled,
             known: timestamp(now.known),

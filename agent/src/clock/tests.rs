@@ -189,6 +189,7 @@ fn a_moment_ends_by_the_later_and_starts_by_the_earlier() {
     let now = |wall: i64, chain: i64| Now {
         wall: at(wall),
         chain: at(chain),
+        reached: at(0),
         boot: Duration::ZERO,
         settled: true,
     };
@@ -199,6 +200,11 @@ fn a_moment_ends_by_the_later_and_starts_by_the_earlier() {
             (at(5), at(9), true)
         );
     }
+    let later = Now {
+        reached: at(20),
+        ..now(5, 9)
+    };
+    assert_eq!(later.moment().latest, at(20));
     assert!(
         !Now {
             settled: false,
@@ -375,6 +381,27 @@ fn what_was_never_synchronised_may_be_taken_back_all_the_way() {
     host.reboots(MINUTE, 0);
     assert!(host.now().settled);
     assert_eq!(host.trusted(), MINUTE);
+}
+
+#[test]
+fn what_had_ended_does_not_come_back_with_proven_time() {
+    let mut host = Host::synchronised();
+    let ends_by = |host: &Host| host.now().moment().latest;
+    host.ntp(-90);
+    assert_eq!(host.chain(), HOUR - 90);
+    assert_eq!(ends_by(&host), at(HOUR));
+    host.passes(MINUTE);
+    host.agent_restarts();
+    assert_eq!(ends_by(&host), at(HOUR));
+    host.reboots(10, 0);
+    assert_eq!(ends_by(&host), at(HOUR));
+    host.passes(MINUTE);
+    assert_eq!(ends_by(&host), at(HOUR + 40));
+    // Root may say otherwise.
+    host.ntp(-20);
+    host.date(-HOUR);
+    host.clock().accept_wall().unwrap();
+    assert!(ends_by(&host) < at(HOUR));
 }
 
 #[test]
@@ -627,7 +654,7 @@ proptest! {
     #[test]
     fn proven_time_never_runs_back(acts in proptest::collection::vec(anything(), 1..25)) {
         let mut host = Host::synchronised();
-        let (mut elapsed, mut highest) = (HOUR, HOUR);
+        let (mut elapsed, mut highest, mut vouched) = (HOUR, HOUR, HOUR);
         for act in &acts {
             host.act(act);
             if let Act::Passes(seconds) = act {
@@ -639,7 +666,11 @@ proptest! {
             }
             if let Act::Ntp(_) = act {
                 highest = highest.max(host.chain());
+                vouched = vouched.max(host.chain());
             }
+            // … and what had ended by then has ended. What is less than a second is not written down
+            // at once.
+            prop_assert!(host.now().moment().latest >= at(vouched - 2), "{act:?}: {vouched}");
             let allowed = 120 + 120 * elapsed.max(0) / DAY + 1;
             prop_assert!(host.chain() >= highest - allowed, "{act:?}: {} {highest} {allowed}", host.chain());
         }

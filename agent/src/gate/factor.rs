@@ -103,8 +103,7 @@ impl Gate {
 
     async fn passed(&self, case: &Case<'_>, method: &'static str) -> Result<&'static str, Ruling> {
         let event = case.describe(Event::new(Kind::Mfa, "passed").with("method", method));
-        let on_disk = case.config.audit.durable;
-        if self.audit.record(event, on_disk).await.is_err() {
+        if self.audit.record(event).await.is_err() {
             return Err(Ruling::deny(
                 Outcome::Deny,
                 "audit_failed",

@@ -234,6 +234,5 @@ async fn record(gate: &Gate, who: &Person, what: &'static str, by: &'static str)
         .with("user", &who.name)
         .with("uid", who.uid)
         .with("by", by);
-    let durable = gate.config.load().audit.durable;
-    let _ = gate.audit.record(event, durable).await;
+    let _ = gate.audit.record(event).await;
 }

@@ -223,9 +223,8 @@ pub(super) async fn verify(
     let event = describe(Event::new(Kind::Mfa, "passed"), &caller.account)
         .with("method", method.as_str())
         .with("by", "verify");
-    let durable = gate.config.load().audit.durable;
     gate.audit
-        .record(event, durable)
+        .record(event)
         .await
         .map_err(|e| No::new("audit_failed", e.to_string()))?;
     gate.proofs.verified(login, gate.clock.now().boot);

@@ -61,7 +61,7 @@ pub(super) async fn clock_accept(gate: &Arc<Gate>, caller: &Caller) -> Answer {
         .await?
         .map_err(|error| No::new("state", error.to_string()))?;
     let event = Event::new(Kind::Clock, "accepted").with("by", on_behalf_of(caller));
-    let _ = gate.audit.record(event, true).await;
+    let _ = gate.audit.record(event).await;
     Ok(Reply::Clock(gate.clock.report()))
 }
 
