@@ -282,6 +282,62 @@ fn a_stranger_cannot_tell_who_exists_and_who_has_a_factor() {
     world.logged(&["event=mfa", "user=nosuchuser", "uid=-"]);
 }
 
+/// sshd's part of the dialogue without libpam, whose delay after a failure is drawn at random: says how
+/// many milliseconds a wrong code's answer took.
+const DOOR: &str = r#"
+use strict; use IO::Socket::UNIX; use Time::HiRes qw(time);
+my ($user, $txn, $code) = @ARGV;
+my $s = IO::Socket::UNIX->new(Peer => "/run/pam_jit/agent.sock") or die "agent.sock: $!";
+sub say_it { my $text = shift; print $s pack("N", length $text) . $text; $s->flush }
+sub hear { read($s, my $head, 4) == 4 or die "no answer"; read($s, my $text, unpack("N", $head)); $text }
+say_it(qq({"op":"pam","v":1,"phase":"auth","txn":"$txn","service":"sshd","flags":0,"ruid":0,"euid":0,)
+     . qq("user":"$user","ruser":null,"tty":"ssh","rhost":"192.0.2.$$","interactive":true,"observe":false,)
+     . qq("fixed":null,"cmdline":null}));
+my $asked = hear(); $asked =~ /"prompt":\{"id":(\d+)/ or die "not asked: $asked";
+my $from = time;
+say_it(qq({"answer":{"id":$1,"text":"$code"}}));
+my $verdict = hear();
+printf "%d %s\n", (time - $from) * 1000, $verdict =~ s/"id":"[^"]*"/"id":"ID"/r;
+"#;
+
+#[test]
+fn the_agent_takes_as_long_for_a_stranger_as_for_a_wrong_code() {
+    let world = World::new();
+    world.config(&people::entry(false, "15m"));
+    let code = world.enroll("alice").wrong_code();
+    world.write("/opt/world/door", DOOR);
+    let mut turn = 0;
+    let mut least = |user: &str| {
+        let answers: Vec<(u32, String)> = (0..4)
+            .map(|_| {
+                turn += 1;
+                let said = world.must(&format!("perl /opt/world/door {user} {turn:032x} {code}"));
+                let (millis, verdict) = said.trim().split_once(' ').unwrap();
+                (millis.parse().unwrap(), verdict.to_owned())
+            })
+            .collect();
+        // A busy machine only ever adds.
+        answers.into_iter().min().unwrap()
+    };
+    let wrong = least("alice");
+    assert!(wrong.1.contains("\"unproven\""), "{wrong:?}");
+    for user in ["carol", "nosuchuser"] {
+        let other = least(user);
+        assert!(
+            other.0.abs_diff(wrong.0) < 25,
+            "{user}: {other:?} {wrong:?}"
+        );
+        // On a slower disk the work alone would tell; every "no" takes longer than the work.
+        assert!(other.0.min(wrong.0) >= 400, "{user}: {other:?} {wrong:?}");
+        // What differs is for the record; the module passes none of it on.
+        let said = |verdict: &str| {
+            let at = verdict.find("\"message\":").unwrap();
+            verdict[at..].split(',').next().unwrap().to_owned()
+        };
+        assert_eq!(said(&other.1), said(&wrong.1));
+    }
+}
+
 #[test]
 fn guessing_from_afar_locks_out_the_guesser_and_nobody_else() {
     let world = World::new();
