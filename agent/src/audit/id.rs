@@ -1,16 +1,24 @@
 //! Ids of records: 48 bits of milliseconds and 80 random ones, 26 characters that sort by time.
 
-use aws_lc_rs::rand;
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Crockford's base 32: no letter that looks like a digit.
 const DIGITS: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 
+/// This run's own keys, and how many ids it has made. Ids are names, not secrets: they must not
+/// repeat, and nothing more. The random generator of the cryptographic library takes 50 ms to wake
+/// up, and the first record would wait for it, with everybody behind it.
+static KEYS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+static MADE: AtomicU64 = AtomicU64::new(0);
+
 /// A new id for something that happens at `millis` since 1970.
 pub(crate) fn new(millis: i64) -> String {
-    let mut random = [0u8; 16];
-    // Without randomness ids could repeat, and nothing worse: they are names, not secrets.
-    let _ = rand::fill(&mut random);
-    encode(u128::from(millis.unsigned_abs()) << 80 | u128::from_be_bytes(random) >> 48)
+    let nth = MADE.fetch_add(1, Ordering::Relaxed);
+    let random =
+        u128::from(KEYS.hash_one((nth, 0_u8))) << 64 | u128::from(KEYS.hash_one((nth, 1_u8)));
+    encode(u128::from(millis.unsigned_abs()) << 80 | random >> 48)
 }
 
 fn encode(value: u128) -> String {
