@@ -1,4 +1,4 @@
-//! What it costs to verify a bundle, read its grants and index them for the host.
+//! What it costs to verify a bundle or read a local file, and to index its grants for the host.
 #![allow(
     missing_docs,
     clippy::unwrap_used,
@@ -8,7 +8,7 @@
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use jiff::{SignedDuration, Timestamp};
 use jit_policy::bundle::{Facts, Floor, Trust, open, seal};
-use jit_policy::grant::{Draft, to_json};
+use jit_policy::grant::{Draft, parse_toml, to_json, to_toml};
 use jit_policy::sign::SigningKey;
 use jit_policy::{Factor, Grant, HostFacts, Index, Origin};
 use std::hint::black_box;
@@ -68,5 +68,24 @@ fn verify_and_load(c: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, verify_and_load);
+fn read_toml(c: &mut Criterion) {
+    let mut bench = c.benchmark_group("local file: read and load");
+    bench.sample_size(10);
+    let host = HostFacts {
+        name: "db-1".into(),
+        ..HostFacts::default()
+    };
+    for size in [1, 1_000, 100_000] {
+        let text: String = (0..size).map(|n| to_toml(&grant(n))).collect();
+        bench.throughput(Throughput::Bytes(text.len() as u64));
+        bench.bench_function(BenchmarkId::from_parameter(size), |b| {
+            b.iter(|| {
+                let parsed = parse_toml(black_box(&text)).unwrap();
+                Index::build(Origin::Local, parsed.grants, &host)
+            });
+        });
+    }
+}
+
+criterion_group!(benches, verify_and_load, read_toml);
 criterion_main!(benches);

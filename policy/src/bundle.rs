@@ -5,6 +5,7 @@
 //! never for its carrier.
 
 use crate::grant::{GrantError, GrantFault, Parsed, parse_json};
+use crate::parts;
 use crate::sign::{KeyError, PublicKey, SigningKey};
 use crate::text::{printable, quoted};
 use base64::Engine as _;
@@ -295,13 +296,44 @@ pub fn open(bytes: &[u8], trust: &Trust<'_>) -> Result<Opened, Rejected> {
 }
 
 fn read(bytes: &[u8]) -> Result<Bundle<'_>, Rejected> {
+    read_in_parts(bytes, parts::SIZE)
+}
+
+fn read_in_parts(bytes: &[u8], size: usize) -> Result<Bundle<'_>, Rejected> {
     let malformed = |why: &str| Rejected::Malformed(printable(why));
     let text = std::str::from_utf8(bytes).map_err(|e| malformed(&e.to_string()))?;
-    let bundle: Bundle<'_> = serde_json::from_str(text).map_err(|e| malformed(&e.to_string()))?;
+    let bundle = match as_sealed(text, size) {
+        Some(bundle) => bundle,
+        None => serde_json::from_str(text).map_err(|e| malformed(&e.to_string()))?,
+    };
     if bundle.head.payload.len() > MAX_PAYLOAD {
         return Err(malformed("its head is larger than any needs to be"));
     }
     Ok(bundle)
+}
+
+/// Reads a large bundle as [`seal`] writes it, the grants' text in parts (see [`crate::parts`]);
+/// gives nothing if it is small, or if anything about it is odd.
+fn as_sealed(text: &str, size: usize) -> Option<Bundle<'_>> {
+    if text.len() < size.saturating_mul(2) {
+        return None;
+    }
+    let (head, grants) = text.split_once(",\"grants\":\"")?;
+    let grants = grants
+        .trim_end_matches([' ', '\t', '\r', '\n'])
+        .strip_suffix("\"}")?;
+    let envelope = head.strip_prefix("{\"head\":")?;
+    let head: Envelope<'_> = serde_json::from_str(envelope).ok()?;
+    // No escape holds a brace or a comma, so none is cut in two.
+    let parts = parts::cut(grants, "},{\\\"id\\\":", 2, size);
+    let unescaped = parts::each(&parts, |part| {
+        let quoted = format!("\"{}\"", grants.get(part.clone())?);
+        serde_json::from_str::<String>(&quoted).ok()
+    });
+    Some(Bundle {
+        head,
+        grants: unescaped?.concat().into(),
+    })
 }
 
 /// Gives the payload if a trusted key signed it as what it claims to be.
@@ -484,4 +516,58 @@ fn sha256_hex(bytes: &[u8]) -> String {
         let _ = write!(hex, "{byte:02x}");
     }
     hex
+}
+
+/// That a bundle read in parts is what it is when it is read whole, however odd it is.
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEAD: &str = r#"{"payloadType":"t","payload":"p","signatures":[{"sig":"s"}]}"#;
+
+    fn read_by(text: &str, size: usize) -> Result<(String, String), Rejected> {
+        read_in_parts(text.as_bytes(), size)
+            .map(|bundle| (bundle.head.payload.into(), bundle.grants.into()))
+    }
+
+    #[test]
+    fn parts_make_up_the_whole() {
+        let three = r#"{\"grants\":[{\"id\":\"a\"},{\"id\":\"b\"},{\"id\":\"c\"}]}"#;
+        let usual = format!(r#"{{"head":{HEAD},"grants":"{three}"}}"#);
+        assert_eq!(
+            as_sealed(&usual, 0).unwrap().grants,
+            r#"{"grants":[{"id":"a"},{"id":"b"},{"id":"c"}]}"#
+        );
+        let odd = [
+            "",
+            r"\",
+            r"\\",
+            "\"",
+            r#"\""#,
+            "\n",
+            r"\u00fc\ud83d\ude00",
+            r"\ud83d",
+            r"\ude00",
+            r#"\u},{\"id\":00"#,
+            r#"},{\"id\":"#,
+            r#"\},{\"id\":"#,
+            r#"},{\\"id\":"#,
+            r#"","grants":""#,
+            r#","x":1"#,
+            r#"","x":"1"#,
+            "ü",
+        ];
+        for (one, other) in odd.iter().flat_map(|a| odd.iter().map(move |b| (a, b))) {
+            for text in [
+                format!(r#"{{"head":{HEAD},"grants":"{one}{three}{other}"}}"#),
+                format!(r#"{{"head":{HEAD},"grants":"{three}{one}{three}"{other}}}"#),
+                format!(r#"{{"head":{HEAD}{one},"grants":"{three}{other}"}}"#),
+                format!(r#"{{"head":{one}{HEAD},"grants":"{three}"}}{other}"#),
+                format!(r#"{{{one}"head":{HEAD},"grants":"{three}","grants":"{three}"{other}}}"#),
+                format!(r#"{{"grants":"{three}{one}","head":{HEAD},"grants":"{other}"}}"#),
+            ] {
+                assert_eq!(read_by(&text, 0), read_by(&text, usize::MAX), "{text}");
+            }
+        }
+    }
 }

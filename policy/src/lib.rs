@@ -15,6 +15,7 @@ pub mod factor;
 pub mod grant;
 mod host;
 mod parse;
+mod parts;
 mod schedule;
 pub mod sign;
 pub mod snapshot;

@@ -4,12 +4,14 @@ use crate::draft::{Draft, Pool, WhenDraft, WindowDraft};
 use crate::duration::format_duration;
 use crate::factor::Factor;
 use crate::grant::{Grant, Who};
+use crate::parts;
 use crate::text::{check_id, printable};
 use jiff::Timestamp;
-use serde::de::{Error as _, IntoDeserializer as _, SeqAccess, Visitor};
+use serde::de::IntoDeserializer as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 use std::collections::{BTreeSet, HashSet};
+use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 /// What a text held.
@@ -62,18 +64,66 @@ pub struct GrantError {
 ///
 /// If the text is not TOML, or has anything but grants at its top.
 pub fn parse_toml(text: &str) -> Result<Parsed, GrantError> {
+    toml_in_parts(text, parts::SIZE)
+}
+
+fn toml_in_parts(text: &str, size: usize) -> Result<Parsed, GrantError> {
+    match toml_parts(text, size) {
+        Some(read) => Ok(read.finish(&Lines::of(text))),
+        None => toml_whole(text),
+    }
+}
+
+fn toml_whole(text: &str) -> Result<Parsed, GrantError> {
     let lines = Lines::of(text);
-    let whole = |at: usize, message: &str| {
+    let whole = |(at, message): (usize, String)| {
         let (line, column) = lines.position(at);
         GrantError {
             line,
             column,
-            message: printable(message),
+            message: printable(&message),
         }
     };
-    let root =
-        DeTable::parse(text).map_err(|e| whole(e.span().map_or(0, |s| s.start), e.message()))?;
-    let mut reader = Reader::new(&lines);
+    let root = DeTable::parse(text)
+        .map_err(|e| whole((e.span().map_or(0, |s| s.start), e.message().to_owned())))?;
+    let mut reader = Reader::at(0);
+    take_toml(root, &mut reader).map_err(whole)?;
+    Ok(reader.read.finish(&lines))
+}
+
+/// Reads a large text in parts, each of which begins with `[[grant]]` (see [`crate::parts`]); gives
+/// nothing if it is small, or if anything about it is odd.
+fn toml_parts(text: &str, size: usize) -> Option<Read> {
+    const HEADER: &str = "[[grant]]";
+    if text.len() < size.saturating_mul(2) {
+        return None;
+    }
+    let first = if text.starts_with(HEADER) {
+        0
+    } else {
+        text.find("\n[[grant]]")? + 1
+    };
+    let (before, grants) = text.split_at_checked(first)?;
+    // What stands here could be `grant = […]`, and then no [[grant]] may follow.
+    if !DeTable::parse(before).ok()?.get_ref().is_empty() {
+        return None;
+    }
+    let parts = parts::cut(grants, "\n[[grant]]", 1, size);
+    let read = parts::each(&parts, |part| {
+        let root = DeTable::parse(grants.get(part.clone())?).ok()?;
+        let mut reader = Reader::at(first + part.start);
+        take_toml(root, &mut reader).ok()?;
+        Some(reader.read)
+    });
+    Some(Read::join(read?))
+}
+
+/// Takes the grants of a text, or of a part of one.
+///
+/// # Errors
+///
+/// Something else stands in it: where, counted from the beginning of the part, and what to say.
+fn take_toml(root: Spanned<DeTable<'_>>, reader: &mut Reader) -> Result<(), (usize, String)> {
     for (key, value) in root.into_inner() {
         let at = key.span().start;
         match (key.get_ref().as_ref(), value.into_inner()) {
@@ -91,15 +141,15 @@ pub fn parse_toml(text: &str) -> Result<Parsed, GrantError> {
                     reader.take(at, || id, draft);
                 }
             }
-            ("grant", _) => return Err(whole(at, "write [[grant]], in double brackets")),
+            ("grant", _) => return Err((at, "write [[grant]], in double brackets".to_owned())),
             (other, _) => {
                 let message =
                     format!("unknown key {other}: a grants file has [[grant]] and nothing else");
-                return Err(whole(at, &message));
+                return Err((at, message));
             }
         }
     }
-    Ok(reader.finish())
+    Ok(())
 }
 
 /// The JSON text: `{"grants":[…]}`.
@@ -107,33 +157,6 @@ pub fn parse_toml(text: &str) -> Result<Parsed, GrantError> {
 #[serde(deny_unknown_fields)]
 struct JsonFile<T> {
     grants: T,
-}
-
-/// Grants all of which are well-formed, checked as they are read: 100,000 drafts never lie beside
-/// each other.
-struct Flawless(Vec<Grant>);
-
-impl<'de> Deserialize<'de> for Flawless {
-    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        struct List;
-        impl<'de> Visitor<'de> for List {
-            type Value = Flawless;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("a list of grants")
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Flawless, A::Error> {
-                let mut pool = Pool::default();
-                let mut grants = Vec::new();
-                while let Some(draft) = list.next_element::<Draft>()? {
-                    grants.push(draft.build_in(&mut pool).map_err(A::Error::custom)?);
-                }
-                Ok(Flawless(grants))
-            }
-        }
-        d.deserialize_seq(List)
-    }
 }
 
 /// Just enough of a grant to name it when the rest is at fault.
@@ -149,72 +172,138 @@ struct OnlyId {
 ///
 /// If the text is not JSON, or is not an object with `grants` alone.
 pub fn parse_json(text: &str) -> Result<Parsed, GrantError> {
-    if let Ok(JsonFile {
-        grants: Flawless(grants),
-    }) = serde_json::from_str(text)
-        && repeated_ids(grants.iter().map(|grant| &*grant.id)).is_empty()
-    {
-        return Ok(Parsed {
-            grants,
-            faults: Vec::new(),
-        });
-    }
-    read_json_one_by_one(text)
+    json_in_parts(text, parts::SIZE)
 }
 
-/// Reads each grant alone, so that the others survive one that is at fault.
-fn read_json_one_by_one(text: &str) -> Result<Parsed, GrantError> {
+fn json_in_parts(text: &str, size: usize) -> Result<Parsed, GrantError> {
+    match json_parts(text, size) {
+        Some(read) => Ok(read.finish(&Lines::of(text))),
+        None => json_whole(text),
+    }
+}
+
+fn json_whole(text: &str) -> Result<Parsed, GrantError> {
     let file: JsonFile<Vec<&RawValue>> = serde_json::from_str(text).map_err(|e| GrantError {
         line: e.line(),
         column: e.column(),
         message: printable(&e.to_string()),
     })?;
-    let lines = Lines::of(text);
-    let mut reader = Reader::new(&lines);
+    let mut reader = Reader::at(0);
     for raw in file.grants {
-        let raw = raw.get();
         // Both borrow from `text`, so the difference of their addresses is the offset.
-        let at = (raw.as_ptr() as usize).saturating_sub(text.as_ptr() as usize);
-        let id = || serde_json::from_str::<OnlyId>(raw).ok().map(|only| only.id);
-        let draft = serde_json::from_str::<Draft>(raw).map_err(|e| (None, e.to_string()));
-        reader.take(at, id, draft);
+        let at = (raw.get().as_ptr() as usize).saturating_sub(text.as_ptr() as usize);
+        take_json(at, raw, &mut reader);
     }
-    Ok(reader.finish())
+    Ok(reader.read.finish(&Lines::of(text)))
+}
+
+/// Reads a text as [`to_json`] writes it in parts, each of which begins with a grant (see
+/// [`crate::parts`]); gives nothing if anything about it is odd but single grants.
+fn json_parts(text: &str, size: usize) -> Option<Read> {
+    const OPEN: &str = "{\"grants\":[";
+    /// Where one grant most likely ends and another begins.
+    const NEXT: &str = "},{\"id\":";
+    let grants = text.strip_prefix(OPEN)?.strip_suffix("]}")?;
+    let parts = parts::cut(grants, NEXT, 2, size);
+    let last = parts.len().saturating_sub(1);
+    let numbered: Vec<_> = parts.into_iter().enumerate().collect();
+    let read = parts::each(&numbered, |(nr, part)| {
+        let text = grants.get(part.clone())?;
+        // The comma after a part's last grant, which the cut left with it.
+        let text = if *nr == last {
+            text
+        } else {
+            text.strip_suffix(',')?
+        };
+        json_part(text, OPEN.len() + part.start)
+    });
+    Some(Read::join(read?))
+}
+
+/// Reads grants with commas between them, of which the first begins at `base`.
+fn json_part(text: &str, base: usize) -> Option<Read> {
+    let mut reader = Reader::at(base);
+    let mut at = 0;
+    loop {
+        let rest = text.get(at..)?;
+        let mut grants = serde_json::Deserializer::from_str(rest).into_iter::<Draft>();
+        if let Some(Ok(draft)) = grants.next() {
+            let end = at + grants.byte_offset();
+            let id = || only_id(text.get(at..end)?);
+            reader.take(at, id, Ok(draft));
+            at = end;
+        } else {
+            let mut raws = serde_json::Deserializer::from_str(rest).into_iter::<&RawValue>();
+            let raw = raws.next()?.ok()?;
+            let end = at + raws.byte_offset();
+            take_json(end - raw.get().len(), raw, &mut reader);
+            at = end;
+        }
+        let rest = text.get(at..)?.trim_start_matches([' ', '\t', '\r', '\n']);
+        if rest.is_empty() {
+            return Some(reader.read);
+        }
+        at = text.len() - rest.strip_prefix(',')?.len();
+    }
+}
+
+/// Takes one grant alone, so that the others survive it.
+fn take_json(at: usize, raw: &RawValue, reader: &mut Reader) {
+    let raw = raw.get();
+    let draft = serde_json::from_str::<Draft>(raw).map_err(|e| (None, e.to_string()));
+    reader.take(at, || only_id(raw), draft);
+}
+
+fn only_id(raw: &str) -> Option<String> {
+    serde_json::from_str::<OnlyId>(raw).ok().map(|only| only.id)
 }
 
 /// Ids that more than one of these holds. Whoever merges several texts into one source drops every
 /// holder of such an id: nobody can say which of them was meant.
 #[must_use]
 pub fn repeated_ids<'a>(ids: impl IntoIterator<Item = &'a str>) -> BTreeSet<String> {
-    let mut seen = HashSet::new();
-    ids.into_iter()
-        .filter(|id| !seen.insert(*id))
+    let ids = ids.into_iter();
+    let mut seen = HashSet::with_capacity(ids.size_hint().0);
+    ids.filter(|id| !seen.insert(*id))
         .map(ToOwned::to_owned)
         .collect()
 }
 
-/// Collects grants one after the other.
-struct Reader<'a> {
-    lines: &'a Lines<'a>,
+/// Collects the grants of a text, or of a part of one, one after the other.
+struct Reader {
+    /// Where the part begins in the text.
+    base: usize,
     pool: Pool,
+    read: Read,
+}
+
+/// What was read so far; places are offsets in the whole text.
+#[derive(Default)]
+struct Read {
     grants: Vec<Grant>,
     /// Where each of `grants` begins.
     starts: Vec<usize>,
-    faults: Vec<GrantFault>,
+    faults: Vec<Fault>,
 }
 
-impl<'a> Reader<'a> {
-    fn new(lines: &'a Lines<'a>) -> Self {
+/// A grant that was dropped.
+struct Fault {
+    at: usize,
+    id: Option<String>,
+    message: String,
+}
+
+impl Reader {
+    fn at(base: usize) -> Self {
         Self {
-            lines,
+            base,
             pool: Pool::default(),
-            grants: Vec::new(),
-            starts: Vec::new(),
-            faults: Vec::new(),
+            read: Read::default(),
         }
     }
 
-    /// Takes a grant that begins at `start`, or what is wrong with it and, if known, where.
+    /// Takes a grant that begins at `start`, or what is wrong with it and, if known, where; both
+    /// counted from the beginning of the part.
     fn take(
         &mut self,
         start: usize,
@@ -228,52 +317,62 @@ impl<'a> Reader<'a> {
         });
         match built {
             Ok(grant) => {
-                self.grants.push(grant);
-                self.starts.push(start);
+                self.read.grants.push(grant);
+                self.read.starts.push(self.base + start);
             }
-            Err((at, message)) => {
-                let id = id().filter(|id| check_id("id", id).is_ok());
-                self.fault(at.unwrap_or(start), id, &message);
-            }
+            Err((at, message)) => self.read.faults.push(Fault {
+                at: self.base + at.unwrap_or(start),
+                id: id().filter(|id| check_id("id", id).is_ok()),
+                message,
+            }),
         }
     }
+}
 
-    fn fault(&mut self, at: usize, id: Option<String>, message: &str) {
-        let (line, _) = self.lines.position(at);
-        self.faults.push(GrantFault {
-            id,
-            line: Some(line),
-            message: printable(message),
-        });
+impl Read {
+    fn join(parts: Vec<Self>) -> Self {
+        let mut whole = Self::default();
+        let many = parts.iter().map(|part| part.grants.len()).sum();
+        whole.grants.reserve_exact(many);
+        whole.starts.reserve_exact(many);
+        for part in parts {
+            whole.grants.extend(part.grants);
+            whole.starts.extend(part.starts);
+            whole.faults.extend(part.faults);
+        }
+        whole
     }
 
     /// Drops every holder of a repeated id, a holder that was dropped before counting too.
-    fn finish(mut self) -> Parsed {
+    fn finish(mut self, lines: &Lines<'_>) -> Parsed {
         let held = self.grants.iter().map(|grant| &*grant.id);
         let lost = self.faults.iter().filter_map(|fault| fault.id.as_deref());
         let repeated = repeated_ids(held.chain(lost));
-        if repeated.is_empty() {
-            return Parsed {
-                grants: self.grants,
-                faults: self.faults,
-            };
-        }
-        let (grants, starts) = (
-            std::mem::take(&mut self.grants),
-            std::mem::take(&mut self.starts),
-        );
-        let mut kept = Vec::with_capacity(grants.len());
-        for (grant, start) in grants.into_iter().zip(starts) {
-            if repeated.contains(&*grant.id) {
-                let message = "this id stands on more than one grant, and each of them is dropped";
-                self.fault(start, Some(grant.id.into()), message);
-            } else {
-                kept.push(grant);
+        if !repeated.is_empty() {
+            let (grants, starts) = (self.grants, self.starts);
+            self.grants = Vec::with_capacity(grants.len());
+            for (grant, at) in grants.into_iter().zip(starts) {
+                if repeated.contains(&*grant.id) {
+                    let message =
+                        "this id stands on more than one grant, and each of them is dropped";
+                    self.faults.push(Fault {
+                        at,
+                        id: Some(grant.id.into()),
+                        message: message.to_owned(),
+                    });
+                } else {
+                    self.grants.push(grant);
+                }
             }
         }
+        let faults = self.faults.into_iter().map(|fault| GrantFault {
+            id: fault.id,
+            line: Some(lines.position(fault.at).0),
+            message: printable(&fault.message),
+        });
         Parsed {
-            grants: kept,
-            faults: self.faults,
+            grants: self.grants,
+            faults: faults.collect(),
         }
     }
 }
@@ -441,5 +540,213 @@ impl<'de> Deserialize<'de> for Grant {
         Draft::deserialize(d)?
             .build()
             .map_err(serde::de::Error::custom)
+    }
+}
+
+/// That a text read in parts gives what it gives when it is read whole, however odd it is.
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn toml_grant(id: &str) -> String {
+        format!(
+            "[[grant]]\nid = \"{id}\"\nuser = \"alice\"\nservices = [\"sudo\"]\nnot_after = 2026-11-21T12:00:00Z\n"
+        )
+    }
+
+    fn json_grant(id: &str) -> String {
+        format!(
+            r#"{{"id":"{id}","user":"alice","services":["sudo"],"not_after":"2026-11-21T12:00:00Z"}}"#
+        )
+    }
+
+    /// What may stand in a grants file, rightly or wrongly.
+    fn toml_pieces() -> Vec<String> {
+        let odd = [
+            "",
+            "\n# [[grant]]\r\n",
+            "grant = []\n",
+            "grant = [{ id = \"x\" }]\n",
+            "[grant]\n",
+            "[[grants]]\nid = \"y\"\n",
+            "  [[grant]]\nid = \"indented\"\n",
+            "[[ grant ]] # spaced\nid = \"spaced\"\n",
+            "[[grant]]\n",
+            "[[grant]]x\n",
+            "[[grant]]\nid = \"no-end\"",
+            "reason = \"\"\"\n[[grant]]\nid = 'inside'\n\"\"\"\n",
+            "reason = '''\n",
+            "'''\n",
+            "reason = \"\"\"",
+            "run_as = [\n[[grant]]\n]\n",
+            "run_as = [\n\"root\",\n",
+            "]\n",
+            "mfa = \"x\"\n",
+            "moon = 1\n",
+            "user = \"bob\"\n",
+            "[grant.when]\nsource = [\"10.8.0.0/16\"]\n",
+            "[[grant.when.schedule]]\ndays = \"mon\"\n",
+            "\u{feff}",
+            "\r",
+            "ü",
+        ];
+        let good = ["a", "b", "c", "a"].map(toml_grant);
+        odd.map(String::from).into_iter().chain(good).collect()
+    }
+
+    /// What may stand between the brackets of a JSON text, rightly or wrongly.
+    fn json_pieces() -> Vec<String> {
+        let odd = [
+            "",
+            ",",
+            ",,",
+            "]",
+            r#"],"x":["#,
+            r#"],"grants":["#,
+            "]}",
+            "\n",
+            "\u{a0}",
+            "7",
+            "null",
+            r#"[1,{"id":2},{"id":3}]"#,
+            "{",
+            "}",
+            "\"",
+            r#"{"id":"no-end"}"#,
+            r#"{"id":"twice","id":"twice"}"#,
+            r#"{"id":"x","reason":"},{\"id\":"}"#,
+            r#"{"id":"x","reason":"},{","id":1}"#,
+            r#"{"id":"deep","when":{"schedule":[{"x":1},{"id":"a"}]}}"#,
+        ];
+        let good = ["a", "b", "c", "a"].map(json_grant);
+        odd.map(String::from).into_iter().chain(good).collect()
+    }
+
+    fn same_toml(text: &str, size: usize) {
+        assert_eq!(toml_in_parts(text, size), toml_whole(text), "{text:?}");
+    }
+
+    fn same_json(text: &str, size: usize) {
+        assert_eq!(json_in_parts(text, size), json_whole(text), "{text:?}");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 1500, ..ProptestConfig::default() })]
+
+        #[test]
+        fn toml_reads_the_same(
+            pieces in prop::collection::vec(prop::sample::select(toml_pieces()), 0..9),
+            size in 0_usize..300,
+        ) {
+            same_toml(&pieces.concat(), size);
+        }
+
+        #[test]
+        fn json_reads_the_same(
+            pieces in prop::collection::vec(prop::sample::select(json_pieces()), 0..9),
+            commas in any::<bool>(),
+            size in 0_usize..300,
+        ) {
+            let body = pieces.join(if commas { "," } else { "" });
+            same_json(&format!("{{\"grants\":[{body}]}}"), size);
+        }
+    }
+
+    #[test]
+    fn every_pair_of_pieces_reads_the_same() {
+        let (x, y) = (toml_grant("x"), toml_grant("y"));
+        for first in toml_pieces() {
+            for second in toml_pieces() {
+                same_toml(&format!("{first}{x}{second}{y}"), 0);
+                same_toml(&format!("{x}{first}{y}{second}"), 0);
+            }
+        }
+        let (x, y) = (json_grant("x"), json_grant("y"));
+        for first in json_pieces() {
+            for second in json_pieces() {
+                same_json(&format!("{{\"grants\":[{first},{x},{second},{y}]}}"), 0);
+                same_json(&format!("{{\"grants\":[{x},{first},{y},{second}]}}"), 0);
+            }
+        }
+    }
+
+    /// Else the tests above would compare the whole with itself.
+    #[test]
+    fn what_is_usual_is_read_in_parts() {
+        let toml = format!("# ours\n{}", ["a", "b", "c"].map(toml_grant).concat());
+        assert_eq!(toml_parts(&toml, 0).unwrap().grants.len(), 3);
+        let grants = ["a", "b", "c"].map(json_grant).join(",");
+        let json = format!("{{\"grants\":[{grants}]}}");
+        assert_eq!(json_parts(&json, 0).unwrap().grants.len(), 3);
+        let odd = json.replace(r#""b","user""#, r#""b","moon""#);
+        let odd = json_parts(&odd, 0).unwrap();
+        assert_eq!((odd.grants.len(), odd.faults.len()), (2, 1));
+    }
+
+    const MANY: usize = 20_000;
+
+    fn many(grant: fn(&str) -> String) -> Vec<String> {
+        (0..MANY).map(|n| grant(&format!("inc-{n}"))).collect()
+    }
+
+    fn told(parsed: &Parsed) -> Vec<(usize, Option<&str>)> {
+        let told = parsed.faults.iter();
+        told.map(|f| (f.line.unwrap(), f.id.as_deref())).collect()
+    }
+
+    /// Among very many: an odd grant in the middle, an id that stands in the first part and in the
+    /// last, and the lines of all three.
+    #[test]
+    fn the_odd_ones_among_many_are_found_and_named() {
+        let odd = format!("inc-{}", MANY / 2);
+        let mut toml = many(toml_grant);
+        toml[MANY / 2] = toml[MANY / 2].replace("services", "servces");
+        toml[MANY - 1] = toml_grant("inc-1");
+        let toml = toml.concat();
+        assert!(toml_parts(&toml, parts::SIZE).is_some());
+        let parsed = parse_toml(&toml).unwrap();
+        let faults = [
+            (MANY / 2 * 5 + 4, Some(&*odd)),
+            (6, Some("inc-1")),
+            ((MANY - 1) * 5 + 1, Some("inc-1")),
+        ];
+        assert_eq!(told(&parsed), faults);
+        assert_eq!(parsed.grants.len(), MANY - 3);
+        assert!(parsed.grants.iter().all(|grant| &*grant.id != "inc-1"));
+        assert_eq!(&*parsed.grants[1].id, "inc-2");
+
+        let mut json = many(json_grant);
+        json[MANY / 2] = json[MANY / 2].replace("services", "servces");
+        json[MANY - 1] = json_grant("inc-1");
+        json[0].insert(0, '\n');
+        for (nth, json) in json.iter_mut().enumerate() {
+            // A new line within some, where no part begins.
+            if nth % 100 == 99 {
+                json.push('\n');
+            }
+        }
+        let json = format!("{{\"grants\":[{}]}}", json.join(","));
+        let parsed = parse_json(&json).unwrap();
+        let faults = [
+            (MANY / 2 / 100 + 2, Some(&*odd)),
+            (2, Some("inc-1")),
+            (MANY / 100 + 1, Some("inc-1")),
+        ];
+        assert_eq!(told(&parsed), faults);
+        assert_eq!(parsed.grants.len(), MANY - 3);
+    }
+
+    /// What is wrong with the whole of a file in its last part is said as always.
+    #[test]
+    fn a_slip_at_the_end_of_many_costs_all_and_its_line_is_named() {
+        let good = many(toml_grant).concat();
+        for (slip, line) in [("[x]\n", 1), ("id = \"\n", 1), ("\nreason = \"\"\"\n", 2)] {
+            let error = parse_toml(&format!("{good}{slip}")).unwrap_err();
+            assert!(error.line >= MANY * 5 + line, "{error}");
+        }
+        let good = many(json_grant).join(",");
+        assert!(parse_json(&format!("{{\"grants\":[{good},]}}")).is_err());
+        assert!(parse_json(&format!("{{\"grants\":[{good}}}]}}")).is_err());
     }
 }

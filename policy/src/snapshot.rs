@@ -56,9 +56,19 @@ impl Index {
     #[must_use]
     pub fn build(origin: Origin, mut grants: Vec<Grant>, host: &HostFacts) -> Self {
         grants.retain(|grant| aims_at(grant, host));
-        grants.sort_by(|a, b| (&a.who, &a.id).cmp(&(&b.who, &b.id)));
+        // Moving a few bytes of each first, and each grant once, is cheaper than comparing in place.
+        grants.sort_by_cached_key(|grant| beginning(&grant.who));
+        for alike in grants.chunk_by_mut(|a, b| beginning(&a.who) == beginning(&b.who)) {
+            alike.sort_by(|a, b| (&a.who, &a.id).cmp(&(&b.who, &b.id)));
+        }
         grants.shrink_to_fit();
-        let (mut users, mut groups) = (HashMap::new(), HashMap::new());
+        // Room for all at once: growing step by step, they would be hashed again at each.
+        let runs = grants.chunk_by(|a, b| a.who == b.who);
+        let (of_users, of_groups): (Vec<_>, Vec<_>) = runs
+            .filter_map(<[_]>::first)
+            .partition(|grant| matches!(grant.who, Who::User(_)));
+        let mut users = HashMap::with_capacity(of_users.len());
+        let mut groups = HashMap::with_capacity(of_groups.len());
         let mut start = 0;
         for run in grants.chunk_by(|a, b| a.who == b.who) {
             let range = start..start + run.len();
@@ -108,6 +118,20 @@ impl Index {
             .and_then(|range| self.grants.get(range.clone()))
             .unwrap_or_default()
     }
+}
+
+/// What is compared first when grants are sorted: the kind, and as much of the name as is cheap.
+fn beginning(who: &Who) -> (bool, [u8; 15]) {
+    let (group, name) = match who {
+        Who::User(name) => (false, name),
+        Who::Group(name) => (true, name),
+    };
+    let mut bytes = [0; 15];
+    bytes
+        .iter_mut()
+        .zip(name.bytes())
+        .for_each(|(to, from)| *to = from);
+    (group, bytes)
 }
 
 /// Whether the grant aims at the host: `hosts` names it, or is left out.
@@ -314,6 +338,55 @@ pub fn state_of(held: &Held<'_>, source: Option<IpAddr>, at: &Moment) -> State {
                 detail,
                 until: None,
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::grant::parse_toml;
+
+    /// Names that begin alike for longer than [`beginning`] looks, and short ones.
+    #[test]
+    fn grants_stand_in_the_order_of_whom_they_name() {
+        let names = [
+            ("user", "a-very-long-name-2"),
+            ("group", "a-very-long-name-1"),
+            ("user", "b"),
+            ("user", "a-very-long-nam"),
+            ("user", "a-very-long-name-1"),
+            ("group", "b"),
+            ("user", "a-very-long-name-2"),
+            ("user", "ä"),
+            ("user", "a"),
+        ];
+        let text: String = names
+            .iter()
+            .enumerate()
+            .map(|(nth, (kind, name))| {
+                let id = names.len() - nth;
+                format!(
+                    "[[grant]]\nid = \"{id}\"\n{kind} = \"{name}\"\nservices = [\"sudo\"]\nnot_after = 2026-11-21T12:00:00Z\n"
+                )
+            })
+            .collect();
+        let grants = parse_toml(&text).unwrap().grants;
+        let mut expected = grants.clone();
+        expected.sort_by(|a, b| (&a.who, &a.id).cmp(&(&b.who, &b.id)));
+        let index = Index::build(Origin::Local, grants, &HostFacts::default());
+        assert_eq!(index.grants(), expected);
+        for (kind, name) in names {
+            let found = match kind {
+                "user" => index.of_user(name),
+                _ => index.of_group(name),
+            };
+            let who = match kind {
+                "user" => Who::User(name.into()),
+                _ => Who::Group(name.into()),
+            };
+            let all: Vec<_> = expected.iter().filter(|g| g.who == who).collect();
+            assert!(found.iter().eq(all), "{kind} {name}");
         }
     }
 }

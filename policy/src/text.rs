@@ -53,7 +53,8 @@ fn is_printable(c: char) -> bool {
 
 /// Whether the text reads the same on every terminal: nothing in it needs an escape.
 fn is_plain(text: &str) -> bool {
-    text.chars().all(is_printable)
+    // Nearly all text is ASCII, and there a look at each byte is enough.
+    text.bytes().all(|b| (b' '..=b'~').contains(&b)) || text.chars().all(is_printable)
 }
 
 /// Checks an identifier: `[A-Za-z0-9._-]{1,64}`.
