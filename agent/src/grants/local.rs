@@ -10,13 +10,14 @@ use super::{Complaint, Complaints};
 use crate::audit::{Audit, Event, Kind};
 use crate::clock::Now;
 use crate::config::Config;
+use crate::ffi::give_back_memory;
 use crate::state::{State, StateError};
 use crate::trusted_file::{Fingerprint, Look, STILL, Sighting, TrustedFileFault, TrustedFolder};
 use jiff::{SignedDuration, Timestamp};
 use jit_policy::grant::{parse_toml, repeated_ids, to_toml};
 use jit_policy::{Grant, Index, Origin};
 use jit_protocol::message::GrantSpec;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -148,10 +149,13 @@ impl Local {
         }
     }
 
-    /// Reads both folders and puts what is good in force. A file that is being written is left
-    /// out for now: [`Local::rescan`] brings it. Blocks.
-    pub(super) fn load(&self) {
-        self.scan(&mut self.files());
+    /// Reads both folders and puts what is good in force; `done` is called when it is. A file that
+    /// is being written is left out for now: [`Local::rescan`] brings it. Blocks.
+    pub(super) fn load(&self, done: impl FnOnce()) {
+        let mut files = self.files();
+        self.scan(&mut files);
+        done();
+        give_back_memory();
     }
 
     /// The administrator's folder and the one for minted grants.
@@ -172,6 +176,7 @@ impl Local {
         let mut files = self.files();
         if self.changed(&files) {
             self.scan(&mut files);
+            give_back_memory();
         }
         let restless = files.known.values().filter_map(|known| known.restless);
         let waits = restless.map(|(_, since)| {
@@ -332,7 +337,6 @@ impl Local {
             mut complaints,
         } = found;
         drop_repeated(&mut grants, &known, &mut complaints, self);
-        let grants = grants.into_iter().map(|(_, grant)| grant).collect();
         self.current.set_local(Index::build(
             Origin::Local,
             grants,
@@ -362,12 +366,12 @@ impl Local {
                 ..Known::default()
             };
             match folder.look(&name, MAX_BYTES, was.restless.map(|(sighting, _)| sighting)) {
-                Ok(Look::Whole(bytes)) => found.read(&file, &path, &bytes, &mut known),
+                Ok(Look::Whole(bytes)) => found.read(&path, &bytes, &mut known),
                 Ok(Look::Restless(sighting)) => {
                     let since = was.restless.map_or_else(Instant::now, |(_, since)| since);
                     known.restless = Some((sighting, since));
                     if since.elapsed() < PATIENCE {
-                        found.keep(&file, was.ids, &self.current.local(), &mut known);
+                        found.keep(was.ids, &self.current.local(), &mut known);
                     } else {
                         let error = TrustedFileFault::Restless;
                         found.complaints.push(Complaint::file(&path, error));
@@ -392,7 +396,7 @@ impl Local {
                 ..Known::default()
             };
             let file = File::Minted(id);
-            found.read(&file, &path, text.as_bytes(), &mut known);
+            found.read(&path, text.as_bytes(), &mut known);
             found.known.insert(file, known);
         }
     }
@@ -432,14 +436,14 @@ impl Local {
 /// What a scan found so far.
 #[derive(Default)]
 struct Found {
-    grants: Vec<(File, Grant)>,
+    grants: Vec<Grant>,
     known: BTreeMap<File, Known>,
     complaints: Vec<Complaint>,
 }
 
 impl Found {
     /// Takes the grants out of a file's bytes.
-    fn read(&mut self, file: &File, path: &Path, bytes: &[u8], known: &mut Known) {
+    fn read(&mut self, path: &Path, bytes: &[u8], known: &mut Known) {
         let text = match std::str::from_utf8(bytes) {
             Ok(text) => text,
             Err(_) => {
@@ -460,16 +464,15 @@ impl Found {
                 });
             }
         };
-        let ids = parsed.grants.iter().map(|g| g.id.clone());
-        let faulty = parsed
+        // Each once: of an id that is at fault anywhere in the file, no grant is left.
+        let faulty: BTreeSet<&str> = parsed
             .faults
             .iter()
-            .filter_map(|f| f.id.as_deref().map(Box::from));
-        known.ids = ids.chain(faulty).collect();
-        known.ids.sort_unstable();
-        known.ids.dedup();
-        self.grants
-            .extend(parsed.grants.into_iter().map(|grant| (file.clone(), grant)));
+            .filter_map(|fault| fault.id.as_deref())
+            .collect();
+        let ids = parsed.grants.iter().map(|grant| grant.id.clone());
+        known.ids = ids.chain(faulty.into_iter().map(Box::from)).collect();
+        self.grants.extend(parsed.grants);
         self.complaints
             .extend(parsed.faults.into_iter().map(|fault| Complaint {
                 reason: "invalid",
@@ -481,42 +484,53 @@ impl Found {
     }
 
     /// Takes a file as it was when it was read last.
-    fn keep(&mut self, file: &File, ids: Vec<Box<str>>, in_force: &Index, known: &mut Known) {
+    fn keep(&mut self, ids: Vec<Box<str>>, in_force: &Index, known: &mut Known) {
         let wanted: HashSet<&str> = ids.iter().map(|id| &**id).collect();
         let kept = in_force
             .grants()
             .iter()
             .filter(|grant| wanted.contains(&*grant.id));
-        self.grants
-            .extend(kept.map(|grant| (file.clone(), grant.clone())));
+        self.grants.extend(kept.cloned());
         known.ids = ids;
     }
 }
 
 /// Drops every holder of an id that several files claim: nobody can say which was meant.
 fn drop_repeated(
-    grants: &mut Vec<(File, Grant)>,
+    grants: &mut Vec<Grant>,
     known: &BTreeMap<File, Known>,
     complaints: &mut Vec<Complaint>,
     local: &Local,
 ) {
-    let repeated = repeated_ids(known.values().flat_map(|k| k.ids.iter().map(|id| &**id)));
-    for id in &repeated {
-        let holders: Vec<_> = known
+    // Within one file the parser saw to it.
+    if known.len() < 2 {
+        return;
+    }
+    let claims = || {
+        known
             .iter()
-            .filter(|(_, k)| k.ids.binary_search_by(|known| (**known).cmp(id)).is_ok())
-            .map(|(file, _)| local.path_of(file).display().to_string())
-            .collect();
-        complaints.push(Complaint {
+            .flat_map(|(f, k)| k.ids.iter().map(move |id| (f, &**id)))
+    };
+    let repeated = repeated_ids(claims().map(|(_, id)| id));
+    if repeated.is_empty() {
+        return;
+    }
+    let mut holders: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for (file, id) in claims().filter(|(_, id)| repeated.contains(*id)) {
+        let path = local.path_of(file).display().to_string();
+        holders.entry(id).or_default().push(path);
+    }
+    complaints.extend(holders.into_iter().map(|(id, holders)| {
+        Complaint {
             reason: "duplicate",
             source: holders.join(" and "),
             line: None,
             id: Some(super::full_id(Origin::Local, id)),
             detail: "several files hold this id, so none of its grants counts; rename all but one"
                 .to_owned(),
-        });
-    }
-    grants.retain(|(_, grant)| !repeated.contains::<str>(&grant.id));
+        }
+    }));
+    grants.retain(|grant| !repeated.contains(&*grant.id));
 }
 
 fn minted_name(id: &str) -> String {
@@ -574,7 +588,7 @@ mod tests {
             audit,
             Arc::clone(&current),
         );
-        local.load();
+        local.load(|| ());
         let ids = || {
             let mut ids: Vec<_> = current.snapshot().all().map(|held| held.name()).collect();
             ids.sort();

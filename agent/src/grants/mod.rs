@@ -97,8 +97,8 @@ impl Grants {
         let (running, loads) = watch::channel(2);
         let running = Arc::new(running);
         let (reader, verifier) = (Arc::clone(&local), Arc::clone(&sync));
-        load(&running, move || reader.load());
-        load(&running, move || verifier.load());
+        load(&running, move |done| reader.load(done));
+        load(&running, move |done| verifier.load(done));
         let inner = Inner {
             current,
             local,
@@ -239,18 +239,15 @@ impl Grants {
     }
 }
 
-/// Runs one of the loads at the start on a thread of its own; here, if the system gives none.
-fn load(running: &Arc<watch::Sender<u8>>, work: impl Fn() + Clone + Send + 'static) {
+/// Runs one of the loads at the start on a thread of its own; here, if the system gives none. It
+/// says itself when it is done: what it tidies up after that, nobody waits for.
+fn load(running: &Arc<watch::Sender<u8>>, work: impl Fn(&dyn Fn()) + Clone + Send + 'static) {
     let (there, running_there) = (work.clone(), Arc::clone(running));
     let done = |running: &watch::Sender<u8>| running.send_modify(|n| *n = n.saturating_sub(1));
     let thread = std::thread::Builder::new().name("load".to_owned());
-    let spawned = thread.spawn(move || {
-        there();
-        done(&running_there);
-    });
+    let spawned = thread.spawn(move || there(&|| done(&running_there)));
     if spawned.is_err() {
-        work();
-        done(running);
+        work(&|| done(running));
     }
 }
 

@@ -19,6 +19,7 @@ use jit_policy::snapshot::Central;
 use jit_policy::{HostFacts, Index, Origin};
 use jit_protocol::message::PolicyReport;
 use reqwest::header::HeaderValue;
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -67,7 +68,7 @@ struct Held {
     expires_at: Timestamp,
     /// Grants of it that aim at this host.
     grants: usize,
-    /// Of its bytes as received.
+    /// Of its bytes as received; empty, which matches nothing, until it was worked out.
     hash: Vec<u8>,
 }
 
@@ -149,10 +150,11 @@ impl Sync {
         }
     }
 
-    /// Puts the bundle on disk in force, if it still passes every check. Blocks.
-    pub(super) fn load(&self) {
+    /// Puts the bundle on disk in force, if it still passes every check; `done` is called when
+    /// that is known. Blocks.
+    pub(super) fn load(&self, done: impl FnOnce()) {
         let _work = lock(&self.work);
-        self.restore();
+        self.restore(done);
     }
 
     /// Takes a new configuration. If anything changed that the bundle in force was checked or
@@ -171,7 +173,7 @@ impl Sync {
             core.generation += 1;
             core.failure = None;
         }
-        self.restore();
+        self.restore(|| ());
         self.wake.notify_one();
     }
 
@@ -321,25 +323,31 @@ impl Sync {
         self.state.write(BUNDLE, bytes).map_err(in_state)?;
         floors.raise(&opened.head);
         floors.write(&self.state).map_err(in_state)?;
-        self.put_in_force(&config, policy, opened, hash);
-        lock(&self.core).etag = etag;
+        self.put_in_force(&config, policy, opened);
+        let mut core = lock(&self.core);
+        core.etag = etag;
+        if let Some(held) = &mut core.held {
+            held.hash = hash;
+        }
         Ok(())
     }
 
-    /// Puts the bundle on disk in force if it passes, else nothing. The caller holds `work`.
-    fn restore(&self) {
+    /// Puts the bundle on disk in force if it passes, else nothing; `done` is called before what
+    /// nobody needs to wait for. The caller holds `work`.
+    fn restore(&self, done: impl FnOnce()) {
         let config = Arc::clone(&lock(&self.core).config);
-        let Some(policy) = &config.policy else {
-            return self.drop_central();
-        };
-        match self.restorable(&config.agent.host, policy) {
-            Ok(Some((opened, hash))) => self.put_in_force(&config, policy, opened, hash),
-            Ok(None) => self.drop_central(),
-            Err(failure) => {
-                self.drop_central();
-                self.fail(failure);
-            }
+        let restored = config.policy.as_ref().map_or(Ok(None), |policy| {
+            self.put_in_force_from_disk(&config, policy)
+        });
+        if !matches!(restored, Ok(Some(_))) {
+            self.drop_central();
         }
+        let bytes = restored.unwrap_or_else(|failure| {
+            self.fail(failure);
+            None
+        });
+        done();
+        self.remember(bytes);
         give_back_memory();
     }
 
@@ -349,28 +357,38 @@ impl Sync {
         let config = Arc::clone(&lock(&self.core).config);
         let Some(policy) = &config.policy else { return };
         if lock(&self.core).held.is_none()
-            && let Ok(Some((opened, hash))) = self.restorable(&config.agent.host, policy)
+            && let Ok(bytes) = self.put_in_force_from_disk(&config, policy)
         {
-            self.put_in_force(&config, policy, opened, hash);
+            self.remember(bytes);
         }
     }
 
-    fn restorable(
+    /// Gives the bundle's bytes; `None` if there is no bundle.
+    fn put_in_force_from_disk(
         &self,
-        host: &str,
+        config: &Config,
         policy: &PolicyConfig,
-    ) -> Result<Option<(Opened, Vec<u8>)>, Failure> {
+    ) -> Result<Option<Vec<u8>>, Failure> {
         let Some(bytes) = self.state.read(BUNDLE).map_err(in_state)? else {
             return Ok(None);
         };
         let mut floors = Floors::read(&self.state).map_err(in_state)?;
-        let opened = open(&bytes, host, policy, &floors, self.clock.now().trusted())?;
+        let now = self.clock.now().trusted();
+        let opened = open(&bytes, &config.agent.host, policy, &floors, now)?;
         // It is above the floor if the agent was killed between writing the two.
         if floors.raise_from_disk(&opened.head) {
             floors.write(&self.state).map_err(in_state)?;
         }
-        let hash = digest(&SHA256, &bytes).as_ref().to_vec();
-        Ok(Some((opened, hash)))
+        self.put_in_force(config, policy, opened);
+        Ok(Some(bytes))
+    }
+
+    /// Notes which bytes are in force, so that the same ones from the source are known at once.
+    fn remember(&self, bytes: Option<Vec<u8>>) {
+        let hash = bytes.map(|bytes| digest(&SHA256, &bytes).as_ref().to_vec());
+        if let Some((held, hash)) = lock(&self.core).held.as_mut().zip(hash) {
+            held.hash = hash;
+        }
     }
 
     fn drop_central(&self) {
@@ -381,7 +399,7 @@ impl Sync {
         core.etag = None;
     }
 
-    fn put_in_force(&self, config: &Config, policy: &PolicyConfig, opened: Opened, hash: Vec<u8>) {
+    fn put_in_force(&self, config: &Config, policy: &PolicyConfig, opened: Opened) {
         let Opened { head, parsed } = opened;
         let dropped = parsed.faults.len();
         let index = Index::build(Origin::Central, parsed.grants, &host_facts(config));
@@ -398,7 +416,7 @@ impl Sync {
                 issued_at: head.issued_at,
                 expires_at: head.expires_at,
                 grants,
-                hash,
+                hash: Vec::new(),
             });
             core.freshness = Freshness::Fresh;
             core.failure = None;
@@ -551,11 +569,9 @@ fn wait(refresh: Duration, failures: u32, random: f64) -> Duration {
         .mul_f64(0.5 + 0.5 * random)
 }
 
+/// Nobody gains by guessing this, so it need not wake the cryptographic library's generator.
 fn random() -> f64 {
-    let mut byte = [128];
-    // Without randomness there is no jitter; nothing worse.
-    let _ = aws_lc_rs::rand::fill(&mut byte);
-    let [byte] = byte;
+    let [byte, ..] = RandomState::new().hash_one(()).to_le_bytes();
     f64::from(byte) / 255.0
 }
 
