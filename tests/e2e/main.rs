@@ -19,6 +19,7 @@ mod entry;
 mod factor;
 mod hostile;
 mod observe;
+mod pam;
 mod policy;
 mod promises;
 mod sudo_flags;

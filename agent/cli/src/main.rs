@@ -15,6 +15,7 @@ mod grant;
 mod manual;
 mod mfa;
 mod notes;
+mod pam;
 mod policy;
 mod qr;
 mod screen;
@@ -78,6 +79,9 @@ enum Verb {
     /// Compare trusted time with the wall clock (root)
     #[command(subcommand)]
     Clock(clock::Clock),
+    /// Put pam_jit in front of services, and take it away
+    #[command(subcommand)]
+    Pam(pam::Pam),
     /// Write the man pages
     #[command(hide = true)]
     Man(manual::Man),
@@ -121,6 +125,7 @@ fn run(verb: Verb, desk: &Desk) -> Result<Exit, Failure> {
         Verb::Policy(verb) => verb.run(desk),
         Verb::Audit(verb) => verb.run(desk),
         Verb::Clock(verb) => verb.run(desk),
+        Verb::Pam(verb) => verb.run(desk),
         Verb::Man(verb) => verb.run(),
         Verb::Completions(verb) => verb.run(),
     }

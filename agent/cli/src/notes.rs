@@ -171,3 +171,70 @@ pub(crate) const CLOCK: &str = r#"JSON (--json):
   {"v":1, "trusted": time, "wall": time, "synchronised": bool,
    "settled": bool, "trouble": words|null}
   settled  whether grants may hold at all"#;
+
+/// `jit pam enable`
+pub(crate) const PAM_ENABLE: &str = r#"The first hour:
+  1. Keep a second root shell open until you have tried it.
+  2. jit pam enable --observe sudo sudo-i su
+     Everything is recorded, nobody is refused, not even by a dead agent.
+  3. jit mfa enroll USER, for everybody who elevates.
+  4. For some days: who would have been refused?
+     jit audit show, or grep would=deny in the auth log
+  5. Write the grants that are missing (jit grant add --help).
+  6. jit pam enable sudo sudo-i su
+     From now on it refuses. Try it from another shell, then: jit doctor
+
+Where the lines go:
+  auth     after whatever asks for the password, so that a wrong one costs no
+           code; further down or above it where it could leave us out (Red
+           Hat's 'include system-auth': the code is asked for first)
+  account  before all others: this is the gate
+  session  after all others
+Lines that are there already, whoever wrote them, are put right: words such as
+timeout=5 stay, observe and rescue= become what is asked for now.
+
+It refuses, and says why:
+  what would lock root out, or where nobody gets in without the agent: root
+    has no usable password and no --rescue account is named (cloud images)
+  common-* and other files that several services include
+  links, and files that are not root's or that others may write
+  stacks in which every place for our lines can be gone round
+  services of which agent.toml has no section, unless with --observe
+
+What a trial does: the account phase alone, for root, three times (our line
+alone; all lines; all lines with a module in our place that says no). It is
+recorded as any check. No password is asked, no session opened.
+
+Undo: jit pam disable SERVICE, or copy the file in /etc/pam_jit/backup back.
+
+JSON (--json):
+  {"v":1, "dry_run": bool, "services":
+   [{"service", "file", "changed": bool, "diff": text, "backup": path|null,
+     "notes": [words…]}…]}"#;
+
+/// `jit pam disable`
+pub(crate) const PAM_DISABLE: &str = r#"Examples:
+  jit pam disable sudo
+  jit pam disable --all       before the module is removed: a line that names
+                              a module that is gone locks everybody out
+
+Exit status 1 with --all if a file could not be changed; the others are.
+
+JSON (--json): as jit pam enable"#;
+
+/// `jit pam status`
+pub(crate) const PAM_STATUS: &str = r#"  enabled  every phase comes to pam_jit, and nothing goes round
+  observe  the same, but our lines refuse nobody
+  open     some phase does not, or something goes round; what, is said below
+  -        none of our lines
+
+Exit status 0; with services named, 1 if any of them is not enabled.
+
+JSON (--json):
+  {"v":1, "services": [{"service", "file": path|null, "enabled": bool,
+   "observe": bool, "rescue": [name…], "phases":
+   [{"phase": "auth"|"account"|"session", "lines":
+     [{"file", "line": number, "control", "args": [word…]}…],
+     "open": [words…], "troubles": [words…]}…]}…]}
+  open      each way round our lines
+  troubles  what libpam itself stumbles over"#;
