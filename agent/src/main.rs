@@ -2,10 +2,11 @@
 
 mod service;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
+use jit_agent::config::Config;
 
 /// Answers the PAM module: may this person become that account, now?
 #[derive(Debug, Parser)]
@@ -23,11 +24,31 @@ struct Args {
     /// Folder of the sockets; root's, made if absent.
     #[arg(long, value_name = "DIR", default_value = "/run/pam_jit")]
     run: PathBuf,
+    /// Only read the configuration: "ok", or what is wrong with it.
+    #[arg(long)]
+    check: bool,
 }
 
 fn main() -> ExitCode {
-    match service::run(Args::parse()) {
+    let args = Args::parse();
+    if args.check {
+        return check(&args.config);
+    }
+    match service::run(args) {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("jit-agentd: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn check(config: &Path) -> ExitCode {
+    match Config::load(config) {
+        Ok(_) => {
+            println!("ok");
+            ExitCode::SUCCESS
+        }
         Err(error) => {
             eprintln!("jit-agentd: {error}");
             ExitCode::FAILURE

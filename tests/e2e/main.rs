@@ -13,6 +13,7 @@ mod source;
 mod steps;
 
 mod audit;
+mod doctor;
 mod edit;
 mod elevation;
 mod entry;

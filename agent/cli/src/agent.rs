@@ -89,14 +89,28 @@ impl Talk {
         socket: Option<&Path>,
         request: &Request,
     ) -> Result<Self, Failure> {
+        let patience = match request {
+            Request::PolicyRefresh(_) => FETCH,
+            _ => QUICK,
+        };
+        Self::begin_within(patience, door, socket, request)
+    }
+
+    /// The same, for who can wait so long and no longer.
+    ///
+    /// # Errors
+    ///
+    /// As [`Talk::begin`].
+    pub(crate) fn begin_within(
+        patience: Duration,
+        door: Door,
+        socket: Option<&Path>,
+        request: &Request,
+    ) -> Result<Self, Failure> {
         let path = match (socket, door) {
             (Some(path), _) => PathBuf::from(path),
             (None, Door::Own) => PathBuf::from(USER_SOCKET),
             (None, Door::Root) => PathBuf::from(AGENT_SOCKET),
-        };
-        let patience = match request {
-            Request::PolicyRefresh(_) => FETCH,
-            _ => QUICK,
         };
         let mut client = Client::connect(&path, Deadline::after(patience)).map_err(unreachable)?;
         client.send(request).map_err(unreachable)?;

@@ -9,6 +9,7 @@ mod agent;
 mod audit;
 mod check;
 mod clock;
+mod doctor;
 mod failure;
 mod files;
 mod grant;
@@ -79,6 +80,8 @@ enum Verb {
     /// Compare trusted time with the wall clock (root)
     #[command(subcommand)]
     Clock(clock::Clock),
+    /// Find what would lock people out, and ways round pam_jit
+    Doctor(doctor::Doctor),
     /// Put pam_jit in front of services, and take it away
     #[command(subcommand)]
     Pam(pam::Pam),
@@ -125,6 +128,7 @@ fn run(verb: Verb, desk: &Desk) -> Result<Exit, Failure> {
         Verb::Policy(verb) => verb.run(desk),
         Verb::Audit(verb) => verb.run(desk),
         Verb::Clock(verb) => verb.run(desk),
+        Verb::Doctor(verb) => verb.run(desk),
         Verb::Pam(verb) => verb.run(desk),
         Verb::Man(verb) => verb.run(),
         Verb::Completions(verb) => verb.run(),

@@ -238,3 +238,24 @@ JSON (--json):
      "open": [words…], "troubles": [words…]}…]}…]}
   open      each way round our lines
   troubles  what libpam itself stumbles over"#;
+
+/// `jit doctor`
+pub(crate) const DOCTOR: &str = r#"  critical  people go round the gate, or are locked out
+  warn      less than it should be, or soon
+  info      good to know; nothing is open
+
+Exit status 0 if nothing is open (there may be findings for information), 1 if
+something is. An agent that does not answer is a finding too.
+
+Every finding has an id that does not change; docs/doctor.md has a section for
+each. It takes a second or two, at most. What it could not look at, for want
+of rights or time, is listed as not seen: a clean bill is one without that.
+
+It looks at this host's own files. People and groups from a directory, and
+what a Match block of sshd makes of an address, it cannot know.
+
+JSON (--json):
+  {"v":1, "open": bool, "findings":
+   [{"id", "severity": "critical"|"warn"|"info", "what": words, "why": words,
+     "mend": words}…], "unseen": [words…]}
+  Worst first."#;

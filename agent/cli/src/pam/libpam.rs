@@ -160,7 +160,7 @@ mod tests {
         let answers = ["success", "auth_err", "perm_denied"];
         let mut dice = Dice(4711);
         let (mut yes, mut sound) = (0, 0);
-        for _ in 0..1500 {
+        for _ in 0..400 {
             let line = |dice: &mut Dice| {
                 let module = format!("pam_debug.so acct={}", dice.of(&answers));
                 format!("account {} {module}\n", dice.of(&controls))
@@ -209,6 +209,6 @@ mod tests {
             yes += usize::from(answer == SUCCESS);
             sound += usize::from(!seen);
         }
-        assert!(yes > 100 && sound > 100, "too one-sided: {yes} {sound}");
+        assert!(yes > 40 && sound > 40, "too one-sided: {yes} {sound}");
     }
 }

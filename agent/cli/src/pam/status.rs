@@ -82,9 +82,6 @@ pub(crate) struct Line {
     /// `-` before the phase.
     #[serde(skip)]
     pub(crate) quiet: bool,
-    /// The module as written.
-    #[serde(skip)]
-    pub(crate) path: String,
     /// The words behind the module.
     pub(crate) args: Vec<String>,
 }
@@ -138,7 +135,6 @@ impl Gate {
                 control: module.control.text.clone(),
                 refuses: module.control.refuses(),
                 quiet: module.quiet,
-                path: module.path.clone(),
                 args: module.args.clone(),
             })
         });
