@@ -240,6 +240,17 @@ fn what_would_lock_root_out_is_not_written() {
     refused(&world, "sudo", "chmod go-w");
     world.must(&format!("chmod 644 {there}/pam_jit.so"));
 
+    // Who keeps root out already may, and is told that the trial says nothing then.
+    world.must(
+        "sed -i 's/^@include common-account/account required pam_deny.so\\n&/' /etc/pam.d/su",
+    );
+    let told = world.root("jit pam enable --dry-run su");
+    assert!(
+        told.ok() && told.out.contains("with or without our lines"),
+        "{told:?}"
+    );
+    world.must("cp /root/before/su /etc/pam.d/su");
+
     world.must("sed -i 's/^@include common-account/account required pam_jit.so root=ask\\n&/' /etc/pam.d/sudo");
     refused(&world, "sudo", "root=ask");
     world.must("cp /root/before/sudo /etc/pam.d/sudo");

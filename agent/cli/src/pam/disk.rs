@@ -280,3 +280,92 @@ fn attributes(from: &File, to: &File) -> std::io::Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pam::tests::Etc;
+    use rustix::fs::{XattrFlags, getxattr, setxattr};
+
+    fn change(etc: &Etc, name: &str, old: &[u8], new: &[u8]) -> Result<Vec<PathBuf>, Failure> {
+        let path = etc.files().folder().join(name);
+        let lock = Locked::wait(etc.root(), &etc.files()).unwrap();
+        lock.replace(&[(path, old.to_vec(), new.to_vec())])
+    }
+
+    #[test]
+    fn labels_and_modes_go_with_the_file_and_its_backup() {
+        let etc = Etc::of(&[("su", "old")]);
+        let path = etc.files().folder().join("su");
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o640)).unwrap();
+        let labelled = setxattr(&path, "user.label", b"etc_t", XattrFlags::empty()).is_ok();
+        let kept = change(&etc, "su", b"old", b"new").unwrap().remove(0);
+        assert_eq!(std::fs::read(&path).unwrap(), b"new");
+        assert_eq!(std::fs::read(&kept).unwrap(), b"old");
+        for file in [&path, &kept] {
+            assert_eq!(file.metadata().unwrap().mode() & 0o7777, 0o640);
+            let mut label = [0; 16];
+            let length = getxattr(file, "user.label", &mut label).unwrap_or(0);
+            assert_eq!(&label[..length], if labelled { &b"etc_t"[..] } else { b"" });
+        }
+        assert_eq!(names(&etc), ["su"]);
+    }
+
+    fn names(etc: &Etc) -> Vec<String> {
+        let entries = etc.files().folder().read_dir().unwrap();
+        let mut names: Vec<String> = entries
+            .map(|e| e.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort_unstable();
+        names
+    }
+
+    #[test]
+    fn what_somebody_else_changed_meanwhile_is_not_overwritten() {
+        let etc = Etc::of(&[("su", "newer")]);
+        let failure = change(&etc, "su", b"old", b"mine").unwrap_err();
+        assert!(failure.message.contains("somebody else"), "{failure:?}");
+        assert_eq!(etc.bytes("su"), b"newer");
+        assert_eq!(names(&etc), ["su"]);
+    }
+
+    #[test]
+    fn what_a_killed_one_left_behind_is_no_hindrance() {
+        let etc = Etc::of(&[("su", "old"), (".su.jit-new", "half")]);
+        change(&etc, "su", b"old", b"new").unwrap();
+        assert_eq!(
+            (etc.bytes("su"), names(&etc)),
+            (b"new".to_vec(), vec!["su".to_owned()])
+        );
+    }
+
+    #[test]
+    fn only_roots_own_plain_files_are_changed() {
+        let etc = Etc::of(&[("su", "x")]);
+        let path = etc.files().folder().join("su");
+        assert_eq!(editable(&etc.files(), "su"), Ok(()));
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o646)).unwrap();
+        assert!(
+            editable(&etc.files(), "su")
+                .unwrap_err()
+                .contains("chmod go-w")
+        );
+        std::os::unix::fs::symlink(&path, path.with_file_name("link")).unwrap();
+        assert!(
+            editable(&etc.files(), "link")
+                .unwrap_err()
+                .contains("is a link to")
+        );
+        std::fs::create_dir(path.with_file_name("folder")).unwrap();
+        assert!(
+            editable(&etc.files(), "folder")
+                .unwrap_err()
+                .contains("regular")
+        );
+        assert!(
+            editable(&etc.files(), "gone")
+                .unwrap_err()
+                .contains("no such service")
+        );
+    }
+}

@@ -75,6 +75,10 @@ pub(crate) mod tests {
             Files::of(self.root.path())
         }
 
+        pub(crate) fn root(&self) -> &std::path::Path {
+            self.root.path()
+        }
+
         pub(crate) fn write(&self, name: &str, text: &str) {
             std::fs::write(self.files().folder().join(name), text).unwrap();
         }

@@ -525,6 +525,70 @@ session optional pam_lastlog.so silent noupdate showfailed
     }
 
     #[test]
+    fn red_hats_sshd_with_a_directory_service() {
+        let etc = Etc::of(&[POSTLOGIN]);
+        etc.write(
+            "password-auth",
+            "auth required pam_env.so\nauth [default=1 ignore=ignore success=ok] pam_usertype.so isregular\n\
+             auth [default=1 ignore=ignore success=ok] pam_localuser.so\nauth sufficient pam_unix.so nullok\n\
+             auth [default=1 ignore=ignore success=ok] pam_usertype.so isregular\nauth sufficient pam_sss.so forward_pass\n\
+             auth required pam_deny.so\naccount required pam_unix.so\naccount sufficient pam_localuser.so\n\
+             account sufficient pam_usertype.so issystem\naccount [default=bad success=ok user_unknown=ignore] pam_sss.so\n\
+             account required pam_permit.so\nsession required pam_limits.so\n\
+             session [success=1 default=ignore] pam_succeed_if.so service in crond quiet use_uid\n\
+             session required pam_unix.so\nsession optional pam_sss.so\n",
+        );
+        etc.write(
+            "sshd",
+            "auth substack password-auth\nauth include postlogin\naccount required pam_sepermit.so\n\
+             account required pam_nologin.so\naccount include password-auth\nsession required pam_loginuid.so\n\
+             session include password-auth\nsession include postlogin\n",
+        );
+        assert_eq!(
+            enabled(&etc, "sshd"),
+            [
+                "auth substack password-auth",
+                "auth J",
+                "auth include postlogin",
+                "account J",
+                "account required pam_sepermit.so",
+                "account required pam_nologin.so",
+                "account include password-auth",
+                "session required pam_loginuid.so",
+                "session include password-auth",
+                "session include postlogin",
+                "session J",
+            ]
+        );
+    }
+
+    #[test]
+    fn archs_sudo() {
+        let etc = Etc::of(&[(
+            "system-auth",
+            "auth required pam_faillock.so preauth\n-auth [success=2 default=ignore] pam_systemd_home.so\n\
+             auth [success=1 default=bad] pam_unix.so try_first_pass nullok\nauth [default=die] pam_faillock.so authfail\n\
+             auth optional pam_permit.so\nauth required pam_env.so\nauth required pam_faillock.so authsucc\n\
+             -account [success=1 default=ignore] pam_systemd_home.so\naccount required pam_unix.so\n\
+             account optional pam_permit.so\naccount required pam_time.so\n\
+             session required pam_limits.so\nsession required pam_unix.so\n",
+        )]);
+        etc.write("sudo", "#%PAM-1.0\nauth\tinclude\tsystem-auth\naccount\tinclude\tsystem-auth\nsession\tinclude\tsystem-auth\n");
+        let lines = enabled(&etc, "sudo");
+        assert_eq!(
+            lines,
+            [
+                "auth include system-auth",
+                "auth J",
+                "account J",
+                "account include system-auth",
+                "session include system-auth",
+                "session J",
+            ]
+        );
+    }
+
+    #[test]
     fn a_jump_of_the_files_own_still_lands_where_it_did() {
         let etc = Etc::of(&COMMON);
         etc.write("doas", "auth [success=1 default=ignore] pam_unix.so\nauth requisite pam_deny.so\nauth required pam_permit.so\n@include common-account\nsession [success=1 default=ignore] pam_x.so\nsession required pam_y.so\n");

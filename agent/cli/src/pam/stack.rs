@@ -67,18 +67,15 @@ impl Files {
 
     /// The names of all services that have a file in `/etc/pam.d`.
     pub(crate) fn services(&self) -> Vec<String> {
-        let Ok(entries) = self.folder().read_dir() else {
-            return Vec::new();
-        };
-        let names = entries.flatten().filter(|e| e.path().is_file());
-        let names = names.filter_map(|e| e.file_name().into_string().ok());
-        // Left behind by editors and package managers; no program asks for such a service.
-        let kept = |name: &String| {
-            let odd = [".dpkg-", ".ucf-", ".rpm", "~", ".bak", ".orig", ".swp"];
-            !name.starts_with('.') && !odd.iter().any(|odd| name.contains(odd))
-        };
-        let mut names: Vec<String> = names.filter(kept).collect();
+        names(&self.folder())
+    }
+
+    /// The names of all files that a service may have or include by name.
+    pub(crate) fn everything(&self) -> Vec<String> {
+        let folders = FOLDERS.iter().map(|folder| self.root.join(folder));
+        let mut names: Vec<String> = folders.flat_map(|folder| names(&folder)).collect();
         names.sort_unstable();
+        names.dedup();
         names
     }
 
@@ -104,6 +101,22 @@ impl Files {
         }
         found
     }
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let Ok(entries) = folder.read_dir() else {
+        return Vec::new();
+    };
+    let names = entries.flatten().filter(|e| e.path().is_file());
+    let names = names.filter_map(|e| e.file_name().into_string().ok());
+    // Left behind by editors and package managers; no program asks for such a service.
+    let kept = |name: &String| {
+        let odd = [".dpkg-", ".ucf-", ".rpm", "~", ".bak", ".orig", ".swp"];
+        !name.starts_with('.') && !odd.iter().any(|odd| name.contains(odd))
+    };
+    let mut names: Vec<String> = names.filter(kept).collect();
+    names.sort_unstable();
+    names
 }
 
 /// What stands at one place of a stack.

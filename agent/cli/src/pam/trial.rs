@@ -138,7 +138,7 @@ fn private() -> Result<tempfile::TempDir, String> {
 /// Everything that an include may name. libpam before 1.5.3 reads includes from `/etc/pam.d`
 /// whatever folder it is given (measured); these are the same files.
 fn copy(files: &Files, to: &Path) -> Result<(), String> {
-    for name in files.services() {
+    for name in files.everything() {
         if let Some(path) = files.find(&name) {
             let file = files.read(&path)?;
             std::fs::write(to.join(&name), file.bytes())
