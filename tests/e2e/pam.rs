@@ -355,3 +355,70 @@ fn disabling_needs_neither_agent_nor_module_and_takes_any_line_of_ours() {
     );
     assert_eq!(world.read("/etc/pam.d/plain"), "");
 }
+
+/// Red Hat's files: `include` of a stack that a right password ends, and `substack` of it.
+#[test]
+fn red_hats_shapes_stand_in_front_of_the_real_sudo_and_su() {
+    let world = untouched();
+    world.write(
+        "/etc/pam.d/system-auth",
+        "auth required pam_env.so\nauth sufficient pam_unix.so nullok\nauth required pam_deny.so\n\
+         account required pam_unix.so\naccount sufficient pam_localuser.so\naccount required pam_permit.so\n\
+         session required pam_limits.so\nsession required pam_unix.so\n",
+    );
+    world.write(
+        "/etc/pam.d/sudo",
+        "#%PAM-1.0\nauth       include      system-auth\naccount    include      system-auth\n\
+         password   include      system-auth\nsession    include      system-auth\n",
+    );
+    world.write(
+        "/etc/pam.d/su",
+        "auth sufficient pam_rootok.so\nauth substack system-auth\n\
+         account sufficient pam_succeed_if.so uid = 0 use_uid quiet\naccount include system-auth\n\
+         session include system-auth\nsession optional pam_xauth.so\n",
+    );
+    world.must("cp /etc/pam.d/sudo /root/before/; cp /etc/pam.d/su /root/before/; cp /etc/pam.d/system-auth /root/before/");
+    world.must("jit pam enable sudo su");
+    assert!(world.root("jit pam status sudo su").ok());
+
+    refused_once(&world.type_at("alice", "sudo id", ""));
+    refused_once(
+        &world
+            .pty("alice", "su -c id")
+            .answer(&[("assword", "root-password")]),
+    );
+    assert!(world.root("su -c id && sudo id").ok());
+    world.enroll("alice");
+    world.grant("--user alice --service sudo --service su --for 1h");
+    // A right password does not make up for a wrong code, nor a right code for a wrong password.
+    let ended = world.type_at("alice", "sudo id", "000000");
+    assert!(!ended.ok() && !ended.says("uid=0"), "{}", ended.text);
+    let mut sudo = world.pty("alice", "sudo id");
+    sudo.expect("ode: ");
+    sudo.send(&world.code("alice"));
+    for _ in 0..3 {
+        sudo.expect("assword");
+        sudo.send("wrong");
+    }
+    let ended = sudo.end();
+    assert!(!ended.ok() && !ended.says("uid=0"), "{}", ended.text);
+    let ended = world.type_at("alice", "sudo id", &world.code("alice"));
+    assert!(ended.ok() && ended.says("uid=0(root)"), "{}", ended.text);
+    let su = [
+        ("assword", "root-password"),
+        ("ode: ", &*world.code("alice")),
+    ];
+    let ended = world.pty("alice", "su -c id").answer(&su);
+    assert!(ended.ok() && ended.says("uid=0(root)"), "{}", ended.text);
+    world.must("jit pam disable --all");
+    as_before(&world);
+}
+
+/// A module may hang: the trial ends, takes its children with it, and the file stands.
+#[test]
+fn a_stack_that_gives_no_answer_is_not_written() {
+    let world = untouched();
+    world.must("sed -i 's,^@include common-account,account optional pam_exec.so /bin/sleep 4711\\n&,' /etc/pam.d/su");
+    refused(&world, "su", "gave no answer");
+    world.must("! pgrep -x sleep && ! ls -d /run/jit-pam-* 2>/dev/null");
+}

@@ -32,11 +32,26 @@ pub(super) fn look(host: &Host, gated: &[Service]) -> Vec<Finding> {
     for file in ["etc/sudoers", "etc/sudoers-rs"] {
         read(host, &host.path(file), 0, &mut lines);
     }
+    directory(host);
     for line in &lines {
         found.extend(settings(line, gated));
     }
     found.extend(PROGRAMS.iter().filter_map(|program| old(host, program)));
     found
+}
+
+/// Rules that do not come out of files are not seen here.
+fn directory(host: &Host) {
+    let text = host
+        .text(&host.path("etc/nsswitch.conf"))
+        .unwrap_or_default();
+    let sources = text
+        .lines()
+        .find_map(|line| line.trim_start().strip_prefix("sudoers:"));
+    let other = |word: &str| !word.starts_with(['#', '[']) && word != "files";
+    if sources.is_some_and(|sources| sources.split_whitespace().any(other)) {
+        host.not_seen("sudoers that come from a directory (nsswitch.conf)");
+    }
 }
 
 /// A line of sudoers, continuations joined.
@@ -241,6 +256,19 @@ mod tests {
             "alice ALL=(ALL) !pam_session",
         ] {
             assert_eq!(found(line, &[]), [""; 0], "{line}");
+        }
+    }
+
+    #[test]
+    fn rules_out_of_a_directory_are_said_not_to_be_seen() {
+        for (sources, seen) in [
+            ("sudoers: files sss", false),
+            ("sudoers: files", true),
+            ("sudo: ldap", true),
+        ] {
+            let made = Made::of(&[("etc/nsswitch.conf", sources)]);
+            look(&made.host, &[]);
+            assert_eq!(made.host.unseen().is_empty(), seen, "{sources}");
         }
     }
 

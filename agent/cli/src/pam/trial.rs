@@ -5,14 +5,12 @@
 //! mounts, logind). It runs in a process of its own, since a module may crash, hang or change
 //! whatever it likes.
 
-use std::io::Read;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use nix::sys::signal::{Signal, killpg};
+use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::file::{PamFile, Phase};
@@ -20,7 +18,7 @@ use super::stack::Files;
 use crate::failure::{Exit, Failure};
 
 /// How long a stack may take. Directory services that do not answer take their time.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// One account phase, in this process. For `jit` itself.
 #[derive(Debug, Args)]
@@ -151,6 +149,13 @@ fn copy(files: &Files, to: &Path) -> Result<(), String> {
 /// PAM's answer to an account phase in a process of its own.
 fn account(folder: &Path, service: &str) -> Result<i32, String> {
     let failed = |what: &str, e: std::io::Error| format!("the trial {what}: {e}");
+    // Files, not pipes: a module may leave a child behind that keeps a pipe open for ever.
+    let (answer, words) = (folder.join(".answer"), folder.join(".words"));
+    let output = |path: &Path| {
+        let file = std::fs::File::create(path);
+        file.map(Stdio::from)
+            .map_err(|e| failed("has no room for its answer", e))
+    };
     let mut child = Command::new("/proc/self/exe")
         .args(["pam", "try-stack"])
         .arg(folder)
@@ -158,9 +163,8 @@ fn account(folder: &Path, service: &str) -> Result<i32, String> {
         .env_clear()
         .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
         .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .process_group(0)
+        .stdout(output(&answer)?)
+        .stderr(output(&words)?)
         .spawn()
         .map_err(|e| failed("cannot be started", e))?;
     let end = Instant::now() + PATIENCE;
@@ -169,10 +173,7 @@ fn account(folder: &Path, service: &str) -> Result<i32, String> {
             break status;
         }
         if Instant::now() >= end {
-            // Its children too: pam_exec starts some.
-            if let Ok(pid) = i32::try_from(child.id()) {
-                let _ = killpg(Pid::from_raw(pid), Signal::SIGKILL);
-            }
+            end_all(child.id());
             let _ = child.wait();
             return Err(format!(
                 "the account lines of {service} gave no answer within {} s",
@@ -182,22 +183,32 @@ fn account(folder: &Path, service: &str) -> Result<i32, String> {
         std::thread::sleep(Duration::from_millis(5));
     };
     // A page at most: a module that prints more has other faults.
-    let text = |pipe: Option<&mut dyn Read>| {
-        let mut text = Vec::new();
-        if let Some(pipe) = pipe {
-            let _ = pipe.take(4096).read_to_end(&mut text);
-        }
+    let text = |path: &Path| {
+        let text = crate::files::read(path, 4096).unwrap_or_default();
         String::from_utf8_lossy(&text).trim().to_owned()
     };
-    let said = text(child.stdout.as_mut().map(|pipe| pipe as &mut dyn Read));
+    let said = text(&answer);
     let number = said.lines().last().and_then(|line| line.parse().ok());
     match (status.success(), number) {
         (true, Some(number)) => Ok(number),
         _ => Err(format!(
             "the trial of {service} ended with {status}: {}",
-            text(child.stderr.as_mut().map(|pipe| pipe as &mut dyn Read))
+            text(&words)
         )),
     }
+}
+
+/// Ends a process and what it started: pam_exec waits for a program in a session of its own.
+fn end_all(pid: u32) {
+    // Stopped first, so that it starts no more while its children are counted.
+    let number = i32::try_from(pid).map(Pid::from_raw);
+    let send = |signal| number.map(|pid| kill(pid, signal));
+    let _ = send(Signal::SIGSTOP);
+    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+    for child in children.unwrap_or_default().split_whitespace() {
+        child.parse().into_iter().for_each(end_all);
+    }
+    let _ = send(Signal::SIGKILL);
 }
 
 /// PAM's answer in words.
