@@ -1,5 +1,6 @@
 //! sudoers and sudo itself: settings with which sudo does not ask us.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use super::host::{Finding, Host};
@@ -7,12 +8,11 @@ use super::kinds;
 use crate::pam::status::Service;
 
 /// Where sudo-rs may be installed; the first two may be the other sudo.
-const PROGRAMS: [&str; 5] = [
+const PROGRAMS: [&str; 4] = [
     "usr/bin/sudo",
     "usr/local/bin/sudo",
     "usr/bin/sudo-rs",
     "usr/lib/cargo/bin/sudo",
-    "opt/sudo-rs/bin/sudo",
 ];
 
 /// The first sudo-rs that runs the account phase for sudoedit and `-l`.
@@ -36,7 +36,17 @@ pub(super) fn look(host: &Host, gated: &[Service]) -> Vec<Finding> {
     for line in &lines {
         found.extend(settings(line, gated));
     }
-    found.extend(PROGRAMS.iter().filter_map(|program| old(host, program)));
+    let mut real = HashSet::new();
+    for program in PROGRAMS {
+        // Links to one program are one program.
+        if host
+            .path(program)
+            .canonicalize()
+            .is_ok_and(|path| real.insert(path))
+        {
+            found.extend(old(host, program));
+        }
+    }
     found
 }
 
@@ -184,11 +194,6 @@ fn value<'t>(text: &'t str, setting: &str) -> Option<&'t str> {
 
 /// An installed sudo-rs that is too old.
 fn old(host: &Host, program: &str) -> Option<Finding> {
-    let path = host.path(program);
-    // A link is the same program by another name, which has its turn.
-    if path.symlink_metadata().ok()?.file_type().is_symlink() && program != "usr/bin/sudo" {
-        return None;
-    }
     let said = host.ask(program, &["--version"])?;
     let version = said
         .lines()

@@ -140,6 +140,11 @@ fn allowed(files: &Files, service: &str) -> Result<(), String> {
     if service.is_empty() || !service.chars().all(word) || service.starts_with('.') {
         return Err(format!("{service:?} cannot be the name of a service"));
     }
+    if service.chars().any(|c| c.is_ascii_uppercase()) {
+        return Err(format!(
+            "{service:?}: libpam asks for services in lower case, so nobody reads such a file"
+        ));
+    }
     if let Some((_, why)) = NEVER.iter().find(|(name, _)| *name == service) {
         return Err(format!("{service} {why}; pam_jit does not belong there"));
     }

@@ -37,7 +37,7 @@ impl Phase {
     fn from_word(word: &str) -> Option<Self> {
         [Self::Auth, Self::Account, Self::Password, Self::Session]
             .into_iter()
-            .find(|phase| phase.as_str() == word)
+            .find(|phase| phase.as_str().eq_ignore_ascii_case(word))
     }
 }
 
@@ -327,13 +327,17 @@ mod tests {
             modules("account [ success=ok \\\n default=bad ] pam_x.so [a b\\]c] d\n"),
             ["account pam_x.so [a b\\]c]|d"]
         );
+        assert_eq!(
+            modules("-ACCOUNT Required pam_x.so\n"),
+            ["account pam_x.so "]
+        );
         assert_eq!(modules(""), [""; 0]);
     }
 
     #[test]
     fn what_is_no_entry_counts_for_nothing() {
         assert_eq!(
-            modules("acount required pam_x.so\nAccount required pam_x.so\nfoo\n"),
+            modules("acount required pam_x.so\n--account required pam_x.so\nfoo\n"),
             ["Unknown"; 3]
         );
         assert_eq!(
