@@ -81,6 +81,7 @@ enum Verb {
     #[command(subcommand)]
     Clock(clock::Clock),
     /// Find what would lock people out, and ways round pam_jit
+    #[command(long_about = doctor::ABOUT)]
     Doctor(doctor::Doctor),
     /// Put pam_jit in front of services, and take it away
     #[command(subcommand)]

@@ -190,8 +190,9 @@ Where the lines go:
            Hat's 'include system-auth': the code is asked for first)
   account  before all others: this is the gate
   session  after all others
-Lines that are there already, whoever wrote them, are put right: words such as
-timeout=5 stay, observe and rescue= become what is asked for now.
+Lines that are there already, whoever wrote them, are put right. Words such as
+timeout=5 stay, and rescue= unless --rescue is given; observe goes without
+--observe.
 
 It refuses, and says why:
   what would lock root out, or where nobody gets in without the agent: root

@@ -30,7 +30,7 @@ It changes nothing. Run it as root: otherwise it says what it could not see.";
 
 /// `jit doctor` takes nothing but the global options.
 #[derive(Debug, Args)]
-#[command(long_about = ABOUT, after_long_help = notes::DOCTOR)]
+#[command(after_long_help = notes::DOCTOR)]
 pub(crate) struct Doctor {}
 
 #[derive(Debug, Serialize)]

@@ -207,7 +207,12 @@ impl Locked {
             };
             let to = folder.join(format!("{name}.{now}{suffix}"));
             match fresh(&to, old, &meta, path) {
-                Ok(()) => return Ok(to),
+                Ok(()) => {
+                    File::open(&folder)
+                        .and_then(|folder| folder.sync_all())
+                        .map_err(failed)?;
+                    return Ok(to);
+                }
                 Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {}
                 Err(e) => {
                     let _ = std::fs::remove_file(&to);
@@ -269,7 +274,9 @@ fn attributes(from: &File, to: &File) -> std::io::Result<()> {
         Err(e) => return Err(e.into()),
     };
     names.truncate(length);
-    for name in names.split(|b| *b == 0).filter(|name| !name.is_empty()) {
+    // Signatures of the old content would condemn the new one.
+    let copied = |name: &&[u8]| !matches!(*name, b"" | b"security.ima" | b"security.evm");
+    for name in names.split(|b| *b == 0).filter(copied) {
         let mut value = vec![0_u8; 64 * 1024];
         let length = fgetxattr(from, name, &mut value[..])?;
         value.truncate(length);

@@ -43,7 +43,7 @@ const NEVER: [(&str, &str); 8] = [
 
 /// Which services, and how.
 #[derive(Debug, Args)]
-#[command(long_about = ABOUT, after_long_help = notes::PAM_ENABLE)]
+#[command(after_long_help = notes::PAM_ENABLE)]
 pub(crate) struct Enable {
     /// PAM services, by their files in /etc/pam.d: sudo, sudo-i, su, sshd, login, …
     #[arg(required = true, value_name = "SERVICE")]

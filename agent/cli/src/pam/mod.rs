@@ -27,8 +27,10 @@ pub(crate) const MODULE: &str = "pam_jit.so";
 #[derive(Debug, Subcommand)]
 pub(crate) enum Pam {
     /// Put pam_jit in front of services (root)
+    #[command(long_about = enable::ABOUT)]
     Enable(enable::Enable),
     /// Take pam_jit's lines out again (root)
+    #[command(long_about = disable::ABOUT)]
     Disable(disable::Disable),
     /// Show which services come to pam_jit, and what goes round it
     Status(status::Status),
