@@ -90,7 +90,6 @@ impl Enable {
             let path = files.folder().join(&service);
             let old = files.read(&path).map_err(refused)?;
             let plan = plan::enable(&after, &service, &wish).map_err(refused)?;
-            no_lock_out(root, &service, &plan.args, self.observe).map_err(refused)?;
             let mut outcome = Outcome::new(
                 &service,
                 &path,
@@ -98,6 +97,7 @@ impl Enable {
             );
             outcome.notes.extend(plan.notes);
             if outcome.changed {
+                no_lock_out(root, &service, &plan.args, self.observe).map_err(refused)?;
                 outcome.show(desk)?;
                 let note = trial::enabled(&after, &service, &plan.file, &plan.args);
                 outcome.notes.extend(note.map_err(refused)?);

@@ -112,22 +112,19 @@ pub(crate) fn enable(files: &Files, service: &str, wish: &Wish) -> Result<Plan, 
         notes: Vec::new(),
     };
     let bare = files.with(&path, plan.file.bytes());
-    if is_sound(files, service, &bare, &before, &plan.args) {
+    let (covered, own): (Vec<Phase>, Vec<Phase>) =
+        (Phase::OURS.into_iter()).partition(|phase| asks_us(&bare, service, *phase));
+    for phase in covered {
+        let through = through(&bare, service, phase);
+        plan.notes
+            .push(format!("{}: through {through}", phase.as_str()));
+    }
+    if is_sound(files, service, &own, &before, &plan.args) {
         plan.file = before;
         return Ok(plan);
     }
-    for phase in Phase::OURS {
-        if Stack::of(&bare, service, phase)
-            .elements
-            .iter()
-            .any(|e| e.is_ours())
-        {
-            let through = through(&bare, service, phase);
-            plan.notes
-                .push(format!("{}: through {through}", phase.as_str()));
-        } else {
-            plan.file = place(&bare, service, phase, &plan, &before)?;
-        }
+    for phase in own {
+        plan.file = place(&bare, service, phase, &plan, &before)?;
     }
     // All together, as they will be: a line of one phase must not have moved another's.
     let after = files.with(&path, plan.file.bytes());
@@ -144,18 +141,24 @@ pub(crate) fn enable(files: &Files, service: &str, wish: &Wish) -> Result<Plan, 
     Ok(plan)
 }
 
-/// Whether the file is as it should be already, wherever in it our lines stand.
-fn is_sound(files: &Files, service: &str, bare: &Files, before: &PamFile, args: &[String]) -> bool {
-    let own = |module: &Module| module.args == args && !module.quiet && module.control.refuses();
+/// Whether any line of ours is in a service's phase.
+fn asks_us(files: &Files, service: &str, phase: Phase) -> bool {
+    let stack = Stack::of(files, service, phase);
+    stack.elements.iter().any(|element| element.is_ours())
+}
+
+/// Whether the file is as it should be already, wherever in it our lines stand: one in each phase
+/// of `own`, none in the others, which come to us through an include.
+fn is_sound(
+    files: &Files,
+    service: &str,
+    own: &[Phase],
+    before: &PamFile,
+    args: &[String],
+) -> bool {
+    let good = |module: &Module| module.args == args && !module.quiet && module.control.refuses();
     Phase::OURS.into_iter().all(|phase| {
-        let wanted = match Stack::of(bare, service, phase)
-            .elements
-            .iter()
-            .any(|e| e.is_ours())
-        {
-            true => 0,
-            false => 1,
-        };
+        let wanted = usize::from(own.contains(&phase));
         let mine = before
             .entries()
             .iter()
@@ -168,7 +171,7 @@ fn is_sound(files: &Files, service: &str, bare: &Files, before: &PamFile, args: 
         let mine: Vec<&Module> = mine.collect();
         let stack = Stack::of(files, service, phase);
         mine.len() == wanted
-            && mine.into_iter().all(own)
+            && mine.into_iter().all(good)
             && !holes(&stack, service)
                 .into_iter()
                 .any(|hole| counts(phase, hole))
