@@ -171,21 +171,19 @@ fn a_grant_may_end_offline_sooner_than_the_agent_says() {
 #[test]
 fn a_truncated_bundle_is_refused() {
     let source = Source::new();
-    source.publish(&["alice"]);
-    source.world.must(&format!("truncate -s -20 {BUNDLE}"));
+    let whole = source.signed(&["alice"]).to_string();
+    source.world.write(BUNDLE, &whole[..whole.len() - 20]);
     source.refused("malformed", false);
-    source.world.must(&format!("truncate -s 0 {BUNDLE}"));
+    source.world.write(BUNDLE, "");
     assert_eq!(source.refresh().code, 1);
 }
 
 #[test]
 fn the_head_of_one_bundle_with_the_grants_of_another_is_refused() {
     let source = Source::new();
-    source.publish(&["alice"]);
-    let grants = source.world.read(BUNDLE);
-    let grants: serde_json::Value = serde_json::from_str(&grants).unwrap();
-    source.publish(&["bob"]);
-    source.tamper(|bundle| bundle["grants"] = grants["grants"].clone());
+    let mut bundle = source.signed(&["bob"]);
+    bundle["grants"] = source.signed(&["alice"])["grants"].clone();
+    source.publish_made(&bundle);
     source.refused("hash", false);
 }
 
@@ -251,25 +249,27 @@ fn a_bundle_of_another_realm_is_refused() {
 #[test]
 fn a_signature_or_a_payload_that_was_touched_is_refused() {
     let source = Source::new();
-    source.publish(&["alice"]);
-    source.tamper(|bundle| bundle["head"]["payloadType"] = "application/json".into());
+    let bundle = source.signed(&["alice"]);
+    let mut other_type = bundle.clone();
+    other_type["head"]["payloadType"] = "application/json".into();
+    source.publish_made(&other_type);
     source.refused("type", false);
-    source.publish_again(&["alice"]);
-    source.tamper(|bundle| {
-        let payload = bundle["head"]["payload"].as_str().unwrap().to_owned();
-        let other = if payload.starts_with("eyJyZWFsbSI6InBy") {
-            "eyJyZWFsbSI6InBz"
-        } else {
-            "AAAAAAAAAAAAAAAA"
-        };
-        bundle["head"]["payload"] = payload.replacen(&payload[..16], other, 1).into();
-    });
+    let payload = bundle["head"]["payload"].as_str().unwrap();
+    let other = if payload.starts_with("eyJyZWFsbSI6InBy") {
+        "eyJyZWFsbSI6InBz"
+    } else {
+        "AAAAAAAAAAAAAAAA"
+    };
+    let mut other_payload = bundle.clone();
+    other_payload["head"]["payload"] = payload.replacen(&payload[..16], other, 1).into();
+    source.publish_made(&other_payload);
     source.refused("signature", false);
 }
 
 #[test]
 fn the_carrier_has_to_prove_who_it_is_and_may_not_send_us_elsewhere() {
     let source = Source::new();
+    source.unheard();
     source.publish(&["alice"]);
     // A certificate that the configured CA has not signed.
     make_ca(&source.world, "other");

@@ -453,7 +453,12 @@ while (accept(my $c, $door)) {
   select $c; $| = 1;
   my $yes = '{"verdict":{"result":"allow","reason":"granted","message":null,"grant":null,' .
     '"until":null,"id":null,"principal":2002}}';
-  if ($does eq "allow") { print pack("N", length $yes) . $yes }
+  if ($does eq "allow") {
+    # Heard out first, or who is still talking finds the door shut.
+    my ($head, $question);
+    read($c, $head, 4) and read($c, $question, unpack("N", $head));
+    print pack("N", length $yes) . $yes
+  }
   elsif ($does eq "garbage") { print "\xff\x00\x13{{{" x 5000 }
   elsif ($does eq "empty") { print pack("N", 0) }
   elsif ($does eq "huge") { print pack("N", 0xffffffff) . "x" x 100000 }

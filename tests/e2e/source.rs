@@ -85,6 +85,12 @@ impl Source {
         self.world.config(toml);
     }
 
+    /// Ends the agent, which asks the source by itself too: nobody hears what is published until it
+    /// starts again.
+    pub(crate) fn unheard(&self) {
+        self.world.must("agentctl stop");
+    }
+
     /// Signs grants for `users` (sudo as root) and publishes them.
     pub(crate) fn publish(&self, users: &[&str]) {
         self.sign(users, "--realm prod", BUNDLE);
@@ -144,10 +150,16 @@ impl Source {
         becomes_root(&self.world, user)
     }
 
-    /// The bundle served, changed.
-    pub(crate) fn tamper(&self, change: impl FnOnce(&mut Value)) {
-        let mut bundle: Value = serde_json::from_str(&self.world.read(BUNDLE)).unwrap();
-        change(&mut bundle);
+    /// A bundle as it is signed, which nobody has seen.
+    pub(crate) fn signed(&self, users: &[&str]) -> Value {
+        const UNSEEN: &str = "/root/unseen.json";
+        self.world.must(&format!("rm -f {UNSEEN}"));
+        self.sign(users, "--realm prod", UNSEEN);
+        serde_json::from_str(&self.world.read(UNSEEN)).unwrap()
+    }
+
+    /// Publishes what somebody made of a bundle.
+    pub(crate) fn publish_made(&self, bundle: &Value) {
         self.world.write(BUNDLE, &bundle.to_string());
     }
 }

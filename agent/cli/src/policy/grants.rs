@@ -96,10 +96,11 @@ impl Checked {
                 message: fault.message,
             });
         }
+        let lines = lines_of_ids(text);
         for grant in parsed.grants {
             let remark = |message: String| Remark {
                 file: file.to_owned(),
-                line: line_of(text, &grant.id),
+                line: lines.get(&*grant.id).copied(),
                 id: Some(grant.id.to_string()),
                 message,
             };
@@ -138,15 +139,20 @@ fn oddities(grant: &Grant, now: Timestamp) -> Vec<String> {
     odd
 }
 
-/// The line on which a grant says its id, as TOML is usually written.
-fn line_of(text: &str, id: &str) -> Option<usize> {
-    let says = |line: &str| {
+/// The lines, from 1, on which grants say their ids, as TOML is usually written. Of two that say the
+/// same, the first.
+fn lines_of_ids(text: &str) -> HashMap<&str, usize> {
+    fn said(line: &str) -> Option<&str> {
         let value = line.trim_start().strip_prefix("id")?.trim_start();
         let value = value.strip_prefix('=')?.trim_start();
-        let rest = value.strip_prefix(['"', '\''])?.strip_prefix(id)?;
-        rest.starts_with(['"', '\'']).then_some(())
-    };
-    text.lines()
-        .position(|line| says(line).is_some())
-        .map(|at| at + 1)
+        let quote = value.chars().next().filter(|c| "\"'".contains(*c))?;
+        Some(value.strip_prefix(quote)?.split_once(quote)?.0)
+    }
+    let mut lines = HashMap::new();
+    for (at, line) in text.lines().enumerate() {
+        if let Some(id) = said(line) {
+            lines.entry(id).or_insert(at + 1);
+        }
+    }
+    lines
 }
