@@ -9,6 +9,7 @@ AS_ROOT      := tests/as-root.sh
 # The programs, as tests use them and as they are installed.
 PROGRAMS     := $(TARGET)/programs
 RELEASE      := $(TARGET)/release-programs
+PACKAGES     := $(TARGET)/package
 export SUDO_RS ?= $(TARGET)/sudo-rs
 SUDO_RS_VERSION := 0.2.15
 FUZZ_SECONDS ?= 600
@@ -21,10 +22,14 @@ PAMDIR     ?= $(or $(patsubst %/pam_permit.so,%,$(firstword $(wildcard \
                 /usr/lib/*-linux-gnu/security/pam_permit.so /lib/*-linux-gnu/security/pam_permit.so \
                 /usr/lib64/security/pam_permit.so /lib/security/pam_permit.so))),/lib/security)
 
-.PHONY: help build release demo sandbox test check bench fuzz install deps rust nightly sudo-rs
+# What makes packages, in the versions that ours are made with.
+CARGO_DEB_VERSION := 3.8.0
+CARGO_RPM_VERSION := 0.21.1
+
+.PHONY: help build release demo sandbox test test-package check bench fuzz deb rpm install deps rust nightly sudo-rs cargo-deb cargo-rpm
 
 help: ## Say what there is
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: deps-demo release ## Watch the real sudo refuse, open with a one-time code, and refuse again (3 min)
 	@WORLD_FILES=tests/demo $(AS_ROOT) tests/world/world.sh $(RELEASE) expect -f /opt/world/demo.exp
@@ -62,21 +67,33 @@ build: deps-build rust ## Build for testing
 	@install -C -m 755 $(TARGET)/debug/jit-agentd $(TARGET)/debug/jit $(PROGRAMS)
 	@install -C -m 644 $(TARGET)/debug/libpam_jit.so $(PROGRAMS)/pam_jit.so
 
-release: deps-build rust ## Build for use
+release: deps-build rust $(RELEASE)/third-party.txt ## Build for use
 	@cargo build --locked --release -p jit-agent -p jit-cli
 	@cargo build --locked --profile module -p pam_jit
 	@mkdir -p $(RELEASE)
 	@install -C -m 755 $(TARGET)/release/jit-agentd $(TARGET)/release/jit $(RELEASE)
 	@install -C -m 644 $(TARGET)/module/libpam_jit.so $(RELEASE)/pam_jit.so
 
+%/third-party.txt: Cargo.lock package/third-party.sh | rust
+	@mkdir -p $(@D)
+	@package/third-party.sh >$@.new
+	@mv $@.new $@
+
 # Needs nothing but what `make release` made, so that only this half has to run as root.
-install: ## Put the programs and the module in place (DESTDIR, PREFIX, PAMDIR); no PAM file is changed
-	@test -e $(RELEASE)/pam_jit.so || { echo "nothing to install yet: 'make release' first" >&2; exit 1; }
-	install -D -m 755 -t $(DESTDIR)$(SBINDIR) $(RELEASE)/jit-agentd
-	install -D -m 755 -t $(DESTDIR)$(BINDIR) $(RELEASE)/jit
-	install -D -m 644 -t $(DESTDIR)$(PAMDIR) $(RELEASE)/pam_jit.so
-	install -d -m 755 $(DESTDIR)/etc/pam_jit $(DESTDIR)/etc/pam_jit/grants.d
-	@echo "Installed. Nothing uses it before its lines are in /etc/pam.d: README.md, 'Install by hand'."
+install: ## Put everything in place (DESTDIR, PREFIX, PAMDIR); no PAM file is changed
+	@test -e $(RELEASE)/third-party.txt || { echo "nothing to install yet: 'make release' first" >&2; exit 1; }
+	@PREFIX=$(PREFIX) SBINDIR=$(SBINDIR) BINDIR=$(BINDIR) PAMDIR=$(PAMDIR) package/stage.sh $(RELEASE) "$(DESTDIR)"
+	@echo "Installed. Start the agent: systemctl daemon-reload && systemctl enable --now jit-agentd"
+	@echo "Nothing uses it before its lines are in /etc/pam.d: README.md, 'The first hour'."
+
+deb: release deps-package cargo-deb ## Make a Debian package in target/package
+	@package/build.sh deb $(RELEASE) $(PACKAGES)
+
+rpm: release deps-package cargo-rpm ## Make an RPM package in target/package
+	@package/build.sh rpm $(RELEASE) $(PACKAGES)
+
+test-package: deps-packagetest build $(PROGRAMS)/third-party.txt cargo-deb cargo-rpm ## Install, upgrade, remove and purge the packages on a Debian that boots (root)
+	@$(AS_ROOT) tests/package/run.sh $(PROGRAMS) $(TARGET)/package-test
 
 deps: deps-test sudo-rs ## Install what the tests need and is missing (apt); starts no service
 
@@ -88,6 +105,14 @@ sudo-rs: rust
 	@if [ ! -e "$(SUDO_RS)/bin/sudo" ]; then \
 		cargo install --quiet --locked --version $(SUDO_RS_VERSION) --root "$(SUDO_RS)" sudo-rs; \
 	fi
+
+cargo-deb: rust
+	@[ "$$(cargo deb --version 2>/dev/null)" = $(CARGO_DEB_VERSION) ] || \
+		cargo install --quiet --locked --force --version $(CARGO_DEB_VERSION) cargo-deb
+
+cargo-rpm: rust
+	@[ "$$(cargo generate-rpm --version 2>/dev/null)" = "cargo-generate-rpm $(CARGO_RPM_VERSION)" ] || \
+		cargo install --quiet --locked --force --version $(CARGO_RPM_VERSION) cargo-generate-rpm
 
 # Coverage for the fuzzer takes a nightly compiler.
 nightly:

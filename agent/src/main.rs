@@ -55,3 +55,22 @@ fn check(config: &Path) -> ExitCode {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_manual_has_every_option() {
+        let page = include_str!("../../docs/man/jit-agentd.8");
+        let mut command = super::Args::command();
+        command.build();
+        for option in command.get_arguments() {
+            let long = option.get_long().unwrap();
+            assert!(
+                page.contains(&format!("\n.It Fl -{long}")),
+                "--{long} is not in docs/man/jit-agentd.8"
+            );
+        }
+    }
+}

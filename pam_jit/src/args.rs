@@ -213,4 +213,20 @@ mod tests {
         assert!(observes(&[b"nonsense", b"observe"]));
         assert!(!observes(&[b"observe=yes", b"observer"]));
     }
+
+    /// The refusal of an unknown word says what is known: that is what the manual must have.
+    #[test]
+    fn the_manual_has_every_argument() {
+        let page = include_str!("../../docs/man/pam_jit.8");
+        let error = parse("nonsense").unwrap_err().what;
+        let (_, known) = error.split_once("there are ").unwrap();
+        for word in known.split(' ') {
+            let name = word.split('=').next().unwrap();
+            assert!(
+                page.lines()
+                    .any(|line| line.split(' ').take(3).eq([".It", "Cm", name])),
+                "{name} is not in docs/man/pam_jit.8"
+            );
+        }
+    }
 }

@@ -460,3 +460,35 @@ fn a_list_is_bounded() {
     let (_, _, message) = fault(&with(&format!("hosts = [{}]", hosts.join(","))));
     assert!(message.contains("257 entries"), "{message}");
 }
+
+/// What is installed to be copied.
+#[test]
+fn the_example_is_good_and_has_ended() {
+    let example = include_str!("../../package/examples/grants.toml");
+    let parsed = parse_toml(example).unwrap();
+    assert_eq!(parsed.faults, []);
+    assert_eq!(parsed.grants.len(), 2);
+    // Somebody will copy the whole file.
+    for grant in parsed.grants {
+        assert!(grant.not_after < jiff::Timestamp::now(), "{}", grant.id);
+    }
+}
+
+/// The parser says what it knows when it meets what it does not: that is what the manual must have.
+#[test]
+fn the_manual_has_every_field() {
+    let page = include_str!("../../docs/man/grants.5");
+    let start = "[[grant]]\nid = \"a\"\nuser = \"alice\"\nservices = [\"sudo\"]\nnot_after = 2030-01-01T00:00:00Z\n";
+    for rest in ["x = 1\n", "[grant.when]\nx = 1\n"] {
+        let parsed = parse_toml(&format!("{start}{rest}")).unwrap();
+        let message = &parsed.faults[0].message;
+        let known: Vec<&str> = message.split('`').skip(3).step_by(2).collect();
+        assert!(known.len() > 1, "{message}");
+        for field in known.into_iter().filter(|field| *field != "when") {
+            let described = page.lines().any(|line| {
+                line.starts_with(".It Ic ") && line.split([' ', ',']).any(|word| word == field)
+            });
+            assert!(described, "{field} is not in docs/man/grants.5");
+        }
+    }
+}

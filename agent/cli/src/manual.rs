@@ -1,5 +1,6 @@
 //! Man pages and shell completions, made from the one definition of the command line.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Command, CommandFactory};
@@ -40,20 +41,22 @@ fn pages(command: &Command, out: &Path) -> Result<(), Failure> {
     for verb in command.get_subcommands().filter(|c| !c.is_hide_set()) {
         pages(verb, out)?;
     }
-    let man = clap_mangen::Man::new(command.clone())
-        .manual("pam_jit")
-        .source(concat!("pam_jit ", env!("CARGO_PKG_VERSION")));
+    let man = clap_mangen::Man::new(command.clone());
     let path = out.join(man.get_filename());
     page(&man, command)
         .and_then(|page| std::fs::write(&path, page))
         .map_err(|e| Failure::file(&path, e))
 }
 
-/// One page. The notes are laid out here, since clap_mangen would fill the lines of an example or
-/// of a schema into a paragraph.
+/// One page. Title and notes are written here: clap_mangen leaves out an empty date, so that
+/// everything after it is taken for something else, and it would fill the lines of an example or of
+/// a schema into a paragraph.
 fn page(man: &clap_mangen::Man, command: &Command) -> std::io::Result<Vec<u8>> {
     let mut page = Vec::new();
-    man.render_title(&mut page)?;
+    let name = man.get_filename().to_uppercase();
+    let name = name.trim_end_matches(".1");
+    let version = env!("CARGO_PKG_VERSION");
+    writeln!(page, r#".TH {name} 1 "" "pam_jit {version}" pam_jit"#)?;
     man.render_name_section(&mut page)?;
     man.render_synopsis_section(&mut page)?;
     man.render_description_section(&mut page)?;

@@ -338,3 +338,70 @@ fn lockdown_enforces_and_believes_nobody() {
     }
     assert!(config.service("sudo").unwrap().grant && config.service("su").unwrap().grant);
 }
+
+/// What is installed as `/etc/pam_jit/agent.toml` is silent, and right where its marks are taken away.
+#[test]
+fn the_installed_file_says_nothing_until_it_is_edited() {
+    let installed = include_str!("../../../package/agent.toml");
+    assert_eq!(good(installed), good(""));
+    let is_toml = |line: &&str| !line.starts_with("# ") && *line != "#";
+    let edited: Vec<&str> = installed
+        .lines()
+        .filter(is_toml)
+        .map(|line| line.trim_start_matches('#'))
+        .collect();
+    let edited = good(&edited.join("\n"));
+    for name in ["sudo", "su"] {
+        let (now, then) = (edited.service(name).unwrap(), good(""));
+        assert_eq!(now.mode, Mode::Observe);
+        // Observing and then enforcing must differ in nothing but the mode.
+        let enforced = ServiceConfig {
+            mode: Mode::Enforce,
+            ..*now
+        };
+        assert_eq!(Some(&enforced), then.service(name));
+    }
+    assert_eq!(edited.agent.labels.len(), 2);
+}
+
+#[test]
+fn the_example_is_good_but_for_its_key() {
+    let example = include_str!("../../../package/examples/agent.toml");
+    let (_, key, _) = bad(example);
+    assert_eq!(key, "policy.trusted_keys");
+    let config = good(&example.replace("ed25519:YOURS", KEY));
+    let mut defaults = good(&with_policy("realm = \"prod\""));
+    defaults.agent.labels = config.agent.labels.clone();
+    assert_eq!(
+        config, defaults,
+        "it shows the defaults, where there are any"
+    );
+}
+
+/// The parser says what it knows when it meets what it does not: that is what the manual must have.
+#[test]
+fn the_manual_has_every_key() {
+    let page = include_str!("../../../docs/man/agent.toml.5");
+    let service = "mode = \"off\"\ngrant = true\nmfa = \"none\"\n";
+    for (section, text) in [
+        ("[agent]", "[agent]\n".to_owned()),
+        ("[policy]", with_policy("realm = \"prod\"") + "\n"),
+        ("[service.NAME]", format!("[service.sudo]\n{service}")),
+        ("[mfa]", "[mfa]\n".to_owned()),
+        ("[audit]", "[audit]\n".to_owned()),
+    ] {
+        let (_, _, message) = bad(&(text + "x = 1\n"));
+        let known = message.split_once("known here: ").unwrap().1;
+        let heading = format!("\n.Sh {section}\n");
+        let part = page.split_once(&heading).unwrap().1;
+        let part = part.split("\n.Sh ").next().unwrap();
+        for key in known.split(", ") {
+            assert!(
+                part.contains(&format!("\n.It Ic {key} No = Ar ")),
+                "{section}: {key} is not in docs/man/agent.toml.5"
+            );
+        }
+        let described = part.matches("\n.It Ic ").count();
+        assert_eq!(known.split(", ").count(), described, "{section}: {known}");
+    }
+}
