@@ -86,13 +86,13 @@ install: ## Put everything in place (DESTDIR, PREFIX, PAMDIR); no PAM file is ch
 	@echo "Installed. Start the agent: systemctl daemon-reload && systemctl enable --now jit-agentd"
 	@echo "Nothing uses it before its lines are in /etc/pam.d: README.md, 'The first hour'."
 
-deb: release deps-package cargo-deb ## Make a Debian package in target/package
+deb: release deps-deb cargo-deb ## Make a Debian package in target/package
 	@package/build.sh deb $(RELEASE) $(PACKAGES)
 
-rpm: release deps-package cargo-rpm ## Make an RPM package in target/package
+rpm: release deps-rpm cargo-rpm ## Make an RPM package in target/package
 	@package/build.sh rpm $(RELEASE) $(PACKAGES)
 
-test-package: deps-packagetest build $(PROGRAMS)/third-party.txt cargo-deb cargo-rpm ## Install, upgrade, remove and purge the packages on a Debian that boots (root)
+test-package: deps-package build $(PROGRAMS)/third-party.txt cargo-deb cargo-rpm ## Install, upgrade, remove and purge the packages on a Debian that boots (root)
 	@$(AS_ROOT) tests/package/run.sh $(PROGRAMS) $(TARGET)/package-test
 
 deps: deps-test sudo-rs ## Install what the tests need and is missing (apt); starts no service

@@ -3,7 +3,8 @@
 #
 #   build.sh deb|rpm BUILT OUT
 #
-# BUILT holds what `make release` made, OUT gets the package. VERSION is Cargo.toml's if not given.
+# BUILT holds what `make release` made, OUT gets the package, whose path is printed. VERSION is Cargo.toml's
+# if not given.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -65,6 +66,8 @@ done
 cd "$work"
 export CARGO_TARGET_DIR=$work/target
 case $kind in
-deb) cargo deb --quiet --no-build --no-strip --output "$out/" ;;
-rpm) cargo generate-rpm --auto-req builtin --source-date "$SOURCE_DATE_EPOCH" --output "$out/" ;;
+deb) cargo deb --quiet --no-build --no-strip --output "$out/" >/dev/null ;;
+# Not its own finder: that does not look into modules, and ours must not meet a C library too old.
+rpm) cargo generate-rpm --auto-req find-requires --source-date "$SOURCE_DATE_EPOCH" --output "$out/" ;;
 esac
+ls "$out"/pam-jit?"$version"-1?*."$kind"

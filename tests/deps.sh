@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what is missing, and nothing else, on a Debian or Ubuntu machine.
 #
-#   deps.sh build|demo|test|bench
+#   deps.sh build|demo|test|bench|deb|rpm|package
 #
 # Becomes root, by sudo, only when something has to be installed.
 # It is somebody's own machine, so: nothing is removed, nothing that is there is touched, and no
@@ -16,6 +16,11 @@ demo="$build sudo:sudo sshd:openssh-server ssh:openssh-client rsyslogd:rsyslog l
 test="$demo nginx:nginx openssl:openssl strace:strace pgrep:procps"
 # Without libpam-ldapd: to install it edits the machine's PAM files. The benchmark unpacks it.
 bench="$demo findmnt:mount slapd:slapd nslcd:nslcd ldapsearch:ldap-utils"
+deb="$build strip:binutils dpkg-architecture:dpkg-dev"
+rpm="$build strip:binutils /usr/lib/rpm/find-requires:rpm"
+package="$deb $rpm lintian:lintian mmdebstrap:mmdebstrap systemd-nspawn:systemd-container man:man-db
+         mandoc:mandoc zsh:zsh fish:fish /usr/share/keyrings/debian-archive-keyring.gpg:debian-archive-keyring
+         unshare:util-linux nsenter:util-linux ip:iproute2"
 
 policy=/usr/sbin/policy-rc.d
 # It says no only while this script lives; left behind by a power cut it is harmless.
@@ -92,7 +97,7 @@ install_packages() {
             "'make deps' go on from where it stopped"
 }
 
-[ $# = 1 ] && [[ $1 =~ ^(build|demo|test|bench)$ ]] || die "usage: deps.sh build|demo|test|bench"
+[ $# = 1 ] && [[ $1 =~ ^(build|demo|test|bench|deb|rpm|package)$ ]] || die "usage: deps.sh build|demo|test|bench|deb|rpm|package"
 wanted=${!1}
 packages=$(missing "$wanted")
 [ -z "$packages" ] && exit
