@@ -22,6 +22,19 @@ rests() { ! systemctl --quiet is-active jit-agentd || fail "$1: the agent runs";
 agent() { systemctl show -P MainPID jit-agentd; }
 pam_files() { (cd /etc/pam.d && sha256sum ./*); }
 
+# One more line for the unit's [Service].
+with_drop_in() {
+    mkdir -p /run/systemd/system/jit-agentd.service.d
+    printf '[Service]\n%s\n' "$1" >/run/systemd/system/jit-agentd.service.d/test.conf
+    systemctl daemon-reload
+    systemctl restart jit-agentd
+}
+without_drop_in() {
+    rm -r /run/systemd/system/jit-agentd.service.d
+    systemctl daemon-reload
+    systemctl restart jit-agentd
+}
+
 # MODULE as libpam finds it, or a path.
 enforce() {
     sed -i -e "/^@include common-auth/a auth required $1" -e "/^@include common-account/i account required $1" \
