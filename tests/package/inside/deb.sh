@@ -112,7 +112,8 @@ grep -q '^\[service.sudo\]' /etc/pam_jit/agent.toml || fail "the upgrade took th
 passes upgraded
 pgrep -x sleep >/dev/null || fail "the upgrade ended a session"
 # Whoever asked while the agent was restarted heard so, and nothing worse.
-grep -v -e 'the local agent does not answer' -e '^sudo: PAM account management error' -e '^sudo: a password is required' /tmp/during |
+grep -v -e 'the local agent does not answer' -e '^sudo: PAM account management error' -e '^sudo: a password is required' \
+    -e '^sudo: pam_open_session:' -e '^sudo: policy plugin failed session initialization' /tmp/during |
     grep . && fail "the above was seen during the upgrade"
 echo "refused during the upgrade: $(grep -c 'does not answer' /tmp/during || true)"
 journalctl -q --no-pager | grep -iE 'unable to dlopen|module is unknown|pam_jit.*(panic|fault)' && fail "the module could not be loaded"
