@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 const STEP: u64 = 30;
 /// A step is not begun with less left of it than a slow machine takes to type a code.
-const HURRY: u64 = 5;
+const HURRY: u64 = 12;
 
 /// A secret and how far its codes have been handed out.
 #[derive(Clone)]
