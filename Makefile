@@ -26,7 +26,7 @@ PAMDIR     ?= $(or $(patsubst %/pam_permit.so,%,$(firstword $(wildcard \
 CARGO_DEB_VERSION := 3.8.0
 CARGO_RPM_VERSION := 0.21.1
 
-.PHONY: help build release demo sandbox test test-package check bench fuzz deb rpm install deps rust nightly sudo-rs cargo-deb cargo-rpm
+.PHONY: help build release demo sandbox test test-vm test-vagrant test-package check bench fuzz deb rpm install deps rust nightly sudo-rs cargo-deb cargo-rpm
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +42,15 @@ test: deps build ## Every test: units, properties, and the real sudo, su, login,
 	@JIT_BIN=$(PROGRAMS) $(if $(filter-out 0,$(shell id -u)),$(RUN_AS_ROOT)) \
 		cargo test --workspace --locked --no-fail-fast
 RUN_AS_ROOT = CARGO_TARGET_$(shell echo $(HOST) | tr a-z- A-Z_)_RUNNER=$(abspath $(AS_ROOT))
+
+# DEB names a package that is there; else it is made. VM names releases, and chapters: bookworm:doors,time
+test-vm: deps-vm $(if $(DEB),,deb) ## Boot Debian 12 and 13 under QEMU, and do there what people do (DEB, VM)
+	@tests/vm/test.sh "$(or $(DEB),$(NEWEST_DEB))" $(TARGET)/vm $(VM)
+
+test-vagrant: deps-vagrant $(if $(DEB),,deb) ## Bring up vagrant/Vagrantfile under libvirt, and walk through its README (root)
+	@$(AS_ROOT) tests/vm/disk.sh bookworm $(TARGET)/vm
+	@$(AS_ROOT) tests/vm/vagrant.sh bookworm $(TARGET)/vm "$(or $(DEB),$(NEWEST_DEB))"
+NEWEST_DEB = $$(ls -t $(TARGET)/package/*.deb | head -n 1)
 
 check: rust deps-build ## Format, clippy, licences and bans, documentation
 	cargo fmt --all --check

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what is missing, and nothing else, on a Debian or Ubuntu machine.
 #
-#   deps.sh build|demo|test|bench|deb|rpm|package
+#   deps.sh build|demo|test|bench|deb|rpm|package|vm|vagrant
 #
 # Becomes root, by sudo, only when something has to be installed.
 # It is somebody's own machine, so: nothing is removed, nothing that is there is touched, and no
@@ -14,6 +14,12 @@ demo="$build sudo:sudo sshd:openssh-server ssh:openssh-client rsyslogd:rsyslog l
       chpasswd:passwd unshare:util-linux setpriv:util-linux nsenter:util-linux script:bsdutils
       ip:iproute2 hostname:hostname oathtool:oathtool expect:expect"
 test="$demo nginx:nginx openssl:openssl strace:strace pgrep:procps"
+vm="qemu-system-x86_64:qemu-system-x86 mmdebstrap:mmdebstrap mke2fs:e2fsprogs socat:socat
+    expect:expect ssh:openssh-client ssh-keygen:openssh-client
+    /usr/share/keyrings/debian-archive-keyring.gpg:debian-archive-keyring"
+vagrant="$vm vagrant:vagrant /usr/share/doc/vagrant-libvirt:vagrant-libvirt libvirtd:libvirt-daemon
+         virtlogd:libvirt-daemon /etc/libvirt/qemu.conf:libvirt-daemon-system virsh:libvirt-clients qemu-img:qemu-utils
+         dnsmasq:dnsmasq-base iptables:iptables ip:iproute2 unshare:util-linux"
 # Without libpam-ldapd: to install it edits the machine's PAM files. The benchmark unpacks it.
 bench="$demo findmnt:mount slapd:slapd nslcd:nslcd ldapsearch:ldap-utils"
 deb="$build strip:binutils dpkg-architecture:dpkg-dev"
@@ -97,7 +103,8 @@ install_packages() {
             "'make deps' go on from where it stopped"
 }
 
-[ $# = 1 ] && [[ $1 =~ ^(build|demo|test|bench|deb|rpm|package)$ ]] || die "usage: deps.sh build|demo|test|bench|deb|rpm|package"
+[ $# = 1 ] && [[ $1 =~ ^(build|demo|test|bench|deb|rpm|package|vm|vagrant)$ ]] ||
+    die "usage: deps.sh build|demo|test|bench|deb|rpm|package|vm|vagrant"
 wanted=${!1}
 packages=$(missing "$wanted")
 [ -z "$packages" ] && exit
