@@ -157,6 +157,26 @@ proc admin {command} {
 
 # --- People, each at a terminal
 
+# What getty and login ask on the console, and not what login says of the last time.
+set login_prompt {[\r\n](?!Last)\S+ login: ?$}
+
+# Waits until the console asks who is there. It may take a while to be connected, and whoever sat
+# there before us may have left half a line.
+proc login_prompt {id} {
+    for {set nr 0} {$nr < 20} {incr nr} {
+        send -i $id -- "\x15\r"
+        expect {
+            -i $id
+            -timeout 5
+            -re $::login_prompt { return }
+            timeout {}
+            eof break
+        }
+    }
+    catch { set ::last_shown $expect_out(buffer) }
+    fail "a login prompt on the console"
+}
+
 # Sits `who` down at a terminal: `key` and `password` come by ssh, `console` is the serial console.
 # Gives whether they got a shell. A name may carry a place: alice@2 is alice at a second terminal.
 proc sit_down {who {way key} {password ""}} {
@@ -172,18 +192,19 @@ proc sit_down {who {way key} {password ""}} {
         }
         console {
             spawn -noecho {*}$::env(VM_CONSOLE)
-            # Whoever sat there before us may have left half a line.
-            send -- "\x15\r"
+            login_prompt $spawn_id
+            send -- "$name\r"
         }
     }
     set ::seat($who) $spawn_id
     set ::seat_way($who) $way
-    set refused 0
+    set expect_out(buffer) ""
     set shown ""
     expect {
         -i $spawn_id
-        -re {[\r\n](?!Last)\S+ login: ?$} {
-            if {!$refused} { send -i $spawn_id -- "$name\r"; incr refused; exp_continue }
+        -re $::login_prompt {
+            # Again, after the password: that was a no.
+            if {$::asked eq ""} { exp_continue }
         }
         -re {assword: ?$} {
             append shown $expect_out(buffer)
@@ -224,7 +245,7 @@ proc get_up {who} {
     if {![info exists ::seat($who)]} { return }
     set id $::seat($who)
     if {$::seat_way($who) eq "console"} {
-        catch { send -i $id -- "exit\r"; expect -i $id -re {[\r\n](?!Last)\S+ login: ?$} }
+        catch { send -i $id -- "exit\r"; expect -i $id -re $::login_prompt }
     }
     catch { close -i $id }
     catch { wait -nowait -i $id }
@@ -244,6 +265,7 @@ proc type {who command args} {
     array set say $args
     set id $::seat($who)
     set ::asked {}
+    set expect_out(buffer) ""
     set shown ""
     puts "   $who\$ $command"
     set start [clock milliseconds]
