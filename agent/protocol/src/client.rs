@@ -220,7 +220,9 @@ impl Client {
         const DOING: &str = "waiting for its answer";
         loop {
             if let Some(message) = self.inbox.take()? {
-                return Ok(message);
+                // Looked at last of all: whoever may stop this process could else leave a yes
+                // lying until it suits them.
+                return self.in_time(DOING).map(|_| message);
             }
             // Looked at each time: a peer that drips bytes is always ready to be read.
             self.wait(sys::For::Reading, DOING)?;
@@ -242,6 +244,15 @@ impl Client {
         (said, spent)
     }
 
+    /// What is left of the deadline, unless it is over.
+    fn in_time(&self, doing: &'static str) -> Result<Duration, ClientError> {
+        let left = self.deadline.left();
+        if left.is_zero() {
+            return Err(ClientError::Late(doing));
+        }
+        Ok(left)
+    }
+
     /// Decides what a failed call means: wait and go on, or give up.
     fn after(
         &self,
@@ -259,10 +270,7 @@ impl Client {
 
     fn wait(&self, what: sys::For, doing: &'static str) -> Result<(), ClientError> {
         loop {
-            let left = self.deadline.left();
-            if left.is_zero() {
-                return Err(ClientError::Late(doing));
-            }
+            let left = self.in_time(doing)?;
             match sys::wait(&self.socket, what, left) {
                 Ok(true) => return Ok(()),
                 Ok(false) => {}

@@ -125,18 +125,23 @@ fn signals_neither_end_a_wait_nor_prolong_it() {
 
 #[test]
 fn a_yes_that_was_left_lying_past_the_deadline_is_no_yes() {
-    let place = Place::new("timeout=1");
-    let _agent = Agent::start(&place, |line, _| {
-        // As who runs sudo may do to it: stop it, and let it go on when it suits.
-        let host = Pid::from_raw(line.peer());
-        kill(host, Signal::SIGSTOP).unwrap();
-        line.send(&verdict_for("allow", 1001));
-        thread::sleep(Duration::from_millis(1500));
-        kill(host, Signal::SIGCONT).unwrap();
-    });
-    let got = Host::sudo(&place).run(&["account"]);
-    assert_eq!(got.code(), 9, "{got:?}");
-    assert!(got.logged[0].contains("time ran out"), "{got:?}");
+    // Stopped when it has just asked, and when it has long been waiting.
+    for pause in [0, 200] {
+        let place = Place::new("timeout=1");
+        let _agent = Agent::start(&place, move |line, _| {
+            // As who runs sudo may do to it: stop it, and let it go on when it suits.
+            let host = Pid::from_raw(line.peer());
+            let yes = verdict_for("allow", 1001);
+            thread::sleep(Duration::from_millis(pause));
+            kill(host, Signal::SIGSTOP).unwrap();
+            line.send(&yes);
+            thread::sleep(Duration::from_millis(1500));
+            kill(host, Signal::SIGCONT).unwrap();
+        });
+        let got = Host::sudo(&place).run(&["account"]);
+        assert_eq!(got.code(), 9, "stopped after {pause} ms: {got:?}");
+        assert!(got.logged[0].contains("time ran out"), "{got:?}");
+    }
 }
 
 #[test]
