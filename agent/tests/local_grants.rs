@@ -468,7 +468,7 @@ async fn every_field_of_what_is_added_is_kept() {
     assert_eq!(row.ticket.as_deref(), Some("INC-4711"));
     let snapshot = agent.grants.snapshot();
     let held = snapshot.all().next().unwrap();
-    assert_eq!(held.grant.when.source.len(), 1);
+    assert_eq!(held.grant.terms.when.source.len(), 1);
     // Whoever is asked for: members of the group, before it starts too.
     let of = |user: &str, groups: &[String]| {
         agent

@@ -46,7 +46,7 @@ fn ask(parsed: Parsed) {
             let ask = Ask {
                 user,
                 groups: &groups,
-                service: &grant.services[0],
+                service: &grant.terms.services[0],
                 target,
                 source: None,
                 grant_required: true,

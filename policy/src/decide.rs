@@ -158,10 +158,11 @@ pub fn decide(grants: &Snapshot, ask: &Ask<'_>, at: &Moment) -> Decision {
             Ok(until) => {
                 let mut need = held
                     .grant
+                    .terms
                     .mfa
                     .map_or(ask.floor, |asked| asked.max(ask.floor));
                 if ask.target == Target::Unknown {
-                    covered.add(&held.grant.run_as, need);
+                    covered.add(&held.grant.terms.run_as, need);
                     // Which grant will carry it, the target decides: until then none needs less.
                     need = Factor::Always;
                 }
@@ -219,7 +220,7 @@ pub fn explain(grants: &Snapshot, ask: &Ask<'_>, at: &Moment) -> Vec<Explained> 
 
 /// Until when the grant holds, or its first condition that does not.
 fn judge(held: &Held<'_>, ask: &Ask<'_>, at: &Moment) -> Result<Timestamp, Reason> {
-    if !held.grant.covers_service(ask.service) {
+    if !held.grant.terms.covers_service(ask.service) {
         return Err(Reason::NoGrant);
     }
     let until = holds_until(held, ask.source, at)?;
@@ -253,11 +254,15 @@ pub(crate) fn holds_until(
     if held.is_forgotten(at.latest) {
         return Err(Reason::Offline);
     }
-    let closes = grant.when.open_until(at.latest).ok_or(Reason::Schedule)?;
-    if at.earliest != at.latest && grant.when.open_until(at.earliest).is_none() {
+    let closes = grant
+        .terms
+        .when
+        .open_until(at.latest)
+        .ok_or(Reason::Schedule)?;
+    if at.earliest != at.latest && grant.terms.when.open_until(at.earliest).is_none() {
         return Err(Reason::Schedule);
     }
-    if !grant.when.source_holds(source) {
+    if !grant.terms.when.source_holds(source) {
         return Err(Reason::Source);
     }
     Ok(closes.min(grant.not_after))
@@ -266,9 +271,9 @@ pub(crate) fn holds_until(
 fn covers(grant: &Grant, target: Target<'_>) -> bool {
     match target {
         Target::Itself | Target::Unknown => true,
-        Target::Everything | Target::Account { uid0: true, .. } => grant.covers_root(),
+        Target::Everything | Target::Account { uid0: true, .. } => grant.terms.covers_root(),
         Target::Account { name, uid0: false } => {
-            grant.names_target(name) || grant.names_target("*")
+            grant.terms.names_target(name) || grant.terms.names_target("*")
         }
     }
 }

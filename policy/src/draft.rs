@@ -3,37 +3,94 @@
 use crate::condition::{When, Window, parse_net};
 use crate::duration::parse_duration;
 use crate::factor::Factor;
-use crate::grant::{Grant, Names, Who};
+use crate::grant::{Grant, Terms, Who};
 use crate::text::{check_id, check_name, check_remark, quoted};
 use ipnet::IpNet;
 use jiff::Timestamp;
 use serde::de::{Deserializer, MapAccess, Visitor, value::MapAccessDeserializer};
 use serde::{Deserialize, Serialize};
-use std::collections::{HashMap, HashSet};
+use std::borrow::Cow;
+use std::collections::HashMap;
 use std::fmt;
 use std::hash::Hash;
+use std::ops::Deref;
 use std::sync::Arc;
 
 /// The most entries that one list of a grant may have: a decision looks at each.
 const LIST: usize = 256;
 
+/// A string of a draft. Nearly all of them stand in their file as they are meant, and need not be
+/// copied to be looked at.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize)]
+#[serde(transparent)]
+pub struct Text<'a>(Cow<'a, str>);
+
+impl Deref for Text<'_> {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl<'a, T: Into<Cow<'a, str>>> From<T> for Text<'a> {
+    fn from(text: T) -> Self {
+        Self(text.into())
+    }
+}
+
+impl From<Text<'_>> for Box<str> {
+    fn from(text: Text<'_>) -> Self {
+        text.0.into()
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        d.deserialize_str(TextVisitor)
+    }
+}
+
+struct TextVisitor;
+
+impl<'de> Visitor<'de> for TextVisitor {
+    type Value = Text<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string")
+    }
+
+    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Text<'de>, E> {
+        Ok(text.into())
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Text<'de>, E> {
+        Ok(text.to_owned().into())
+    }
+
+    fn visit_string<E>(self, text: String) -> Result<Text<'de>, E> {
+        Ok(text.into())
+    }
+}
+
 /// A grant's fields as a file or a command line gives them. [`Draft::build`] checks them: the only
 /// way to a [`Grant`].
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Draft {
+pub struct Draft<'a> {
     /// See [`Grant::id`].
-    pub id: Box<str>,
+    #[serde(borrow)]
+    pub id: Text<'a>,
     /// Login name; exactly one of `user` and `group`.
-    pub user: Option<Box<str>>,
+    pub user: Option<Text<'a>>,
     /// Group name.
-    pub group: Option<Box<str>>,
+    pub group: Option<Text<'a>>,
     /// Base names of services.
-    pub services: Vec<Box<str>>,
+    pub services: Vec<Text<'a>>,
     /// Targets; `None`: root.
-    pub run_as: Option<Vec<Box<str>>>,
+    pub run_as: Option<Vec<Text<'a>>>,
     /// Hosts; `None`: every host.
-    pub hosts: Option<Vec<Box<str>>>,
+    pub hosts: Option<Vec<Text<'a>>>,
     /// First instant.
     #[serde(default, deserialize_with = "optional_time")]
     pub not_before: Option<Timestamp>,
@@ -43,44 +100,45 @@ pub struct Draft {
     /// `None`: the service's floor.
     pub mfa: Option<Factor>,
     /// Why.
-    pub reason: Option<Box<str>>,
+    pub reason: Option<Text<'a>>,
     /// Ticket.
-    pub ticket: Option<Box<str>>,
+    pub ticket: Option<Text<'a>>,
     /// Who approved it.
-    pub approved_by: Option<Vec<Box<str>>>,
+    pub approved_by: Option<Vec<Text<'a>>>,
     /// A duration such as `30m`.
-    pub max_offline: Option<Box<str>>,
+    pub max_offline: Option<Text<'a>>,
     /// Conditions.
-    pub when: Option<WhenDraft>,
+    pub when: Option<WhenDraft<'a>>,
 }
 
 /// The conditions as written.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-pub struct WhenDraft {
+pub struct WhenDraft<'a> {
     /// Networks.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub source: Option<Vec<Box<str>>>,
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    pub source: Option<Vec<Text<'a>>>,
     /// Windows.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub schedule: Option<Vec<WindowDraft>>,
+    pub schedule: Option<Vec<WindowDraft<'a>>>,
 }
 
 /// One window as written; see [`Window::parse`].
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-pub struct WindowDraft {
+pub struct WindowDraft<'a> {
     /// Such as `mon-fri`.
-    pub days: Box<str>,
+    #[serde(borrow)]
+    pub days: Text<'a>,
     /// `HH:MM`, inclusive.
-    pub from: Box<str>,
+    pub from: Text<'a>,
     /// `HH:MM`, exclusive.
-    pub to: Box<str>,
+    pub to: Text<'a>,
     /// IANA name.
-    pub zone: Box<str>,
+    pub zone: Text<'a>,
 }
 
-impl Draft {
+impl<'a> Draft<'a> {
     /// Checks every field.
     ///
     /// # Errors
@@ -91,7 +149,7 @@ impl Draft {
     }
 
     /// As [`Draft::build`]; lists that are equal to those of an earlier grant are shared with it.
-    pub(crate) fn build_in(self, pool: &mut Pool) -> Result<Grant, String> {
+    pub(crate) fn build_in(self, pool: &mut Pool<'a>) -> Result<Grant, String> {
         check_id("id", &self.id)?;
         let who = who(self.user, self.group)?;
         if self.not_before.is_some_and(|start| start >= self.not_after) {
@@ -102,49 +160,48 @@ impl Draft {
                 .as_deref()
                 .map_or(Ok(()), |text| check_remark(what, text))?;
         }
-        let services = some("services", self.services)?;
-        let run_as = match self.run_as {
-            Some(targets) => some("run_as", targets)?,
-            None => vec!["root".into()],
-        };
-        let hosts = match self.hosts {
-            Some(hosts) => some("hosts", hosts)?,
-            None => Vec::new(),
-        };
-        let approved_by = few("approved_by", self.approved_by.unwrap_or_default())?;
-        let max_offline = match self.max_offline {
-            Some(text) => Some(parse_duration(&text).map_err(|why| format!("max_offline: {why}"))?),
-            None => None,
+        let terms = TermsDraft {
+            services: self.services,
+            run_as: self.run_as,
+            hosts: self.hosts,
+            mfa: self.mfa,
+            approved_by: self.approved_by,
+            max_offline: self.max_offline,
+            when: self.when,
         };
         Ok(Grant {
-            id: self.id,
+            id: self.id.into(),
             who,
-            services: pool.services.share(services, check_service)?,
-            run_as: pool.run_as.share(run_as, check_target)?,
-            hosts: pool.hosts.share(hosts, crate::host::check_pattern)?,
+            terms: pool.terms(terms)?,
             not_before: self.not_before,
             not_after: self.not_after,
-            mfa: self.mfa,
-            reason: self.reason,
-            ticket: self.ticket,
-            approved_by: pool
-                .approved_by
-                .share(approved_by, |name| check_name("approved_by", name))?,
-            max_offline,
-            when: pool.when(self.when.unwrap_or_default())?,
+            reason: self.reason.map(Into::into),
+            ticket: self.ticket.map(Into::into),
         })
     }
 }
 
-fn who(user: Option<Box<str>>, group: Option<Box<str>>) -> Result<Who, String> {
+/// A grant's [`Terms`] as written.
+#[derive(PartialEq)]
+struct TermsDraft<'a> {
+    services: Vec<Text<'a>>,
+    run_as: Option<Vec<Text<'a>>>,
+    hosts: Option<Vec<Text<'a>>>,
+    mfa: Option<Factor>,
+    approved_by: Option<Vec<Text<'a>>>,
+    max_offline: Option<Text<'a>>,
+    when: Option<WhenDraft<'a>>,
+}
+
+fn who(user: Option<Text<'_>>, group: Option<Text<'_>>) -> Result<Who, String> {
     match (user, group) {
         (Some(user), None) => {
             check_name("user", &user)?;
-            Ok(Who::User(user.into()))
+            Ok(Who::User((*user).into()))
         }
         (None, Some(group)) => {
             check_name("group", &group)?;
-            Ok(Who::Group(group.into()))
+            Ok(Who::Group((*group).into()))
         }
         (Some(_), Some(_)) => Err("user and group: name one of them, not both".to_owned()),
         (None, None) => Err("user or group: name one of them".to_owned()),
@@ -170,7 +227,7 @@ fn check_target(name: &str) -> Result<(), String> {
 
 /// A list that is there must say something: an empty one reads as nobody and could be taken for
 /// everybody.
-fn some<T>(what: &str, items: Vec<T>) -> Result<Vec<T>, String> {
+fn some<'a, T>(what: &str, items: &'a [T]) -> Result<&'a [T], String> {
     if items.is_empty() {
         return Err(format!(
             "{what} is empty: name at least one, or leave it out if it has a default"
@@ -179,7 +236,7 @@ fn some<T>(what: &str, items: Vec<T>) -> Result<Vec<T>, String> {
     few(what, items)
 }
 
-fn few<T>(what: &str, items: Vec<T>) -> Result<Vec<T>, String> {
+fn few<'a, T>(what: &str, items: &'a [T]) -> Result<&'a [T], String> {
     if items.len() > LIST {
         return Err(format!(
             "{what} has {} entries; at most {LIST} are taken",
@@ -189,25 +246,77 @@ fn few<T>(what: &str, items: Vec<T>) -> Result<Vec<T>, String> {
     Ok(items)
 }
 
-/// Lists seen so far: grants of one file repeat each other's, and sharing them keeps 100,000 grants
-/// small. A list is checked when it is first seen.
+/// What earlier grants said: grants of one file repeat each other, and sharing what they repeat
+/// keeps 100,000 of them small. A list is checked when it is first seen.
 #[derive(Default)]
-pub(crate) struct Pool {
-    services: Lists,
-    run_as: Lists,
-    hosts: Lists,
-    approved_by: Lists,
-    sources: HashMap<Vec<Box<str>>, Arc<[IpNet]>>,
-    schedules: HashMap<Vec<WindowDraft>, Arc<[Window]>>,
+pub(crate) struct Pool<'a> {
+    /// Those of the grant before this one: neighbours in a file are mostly alike, and to compare
+    /// them costs less than to look each list up.
+    last: Option<(TermsDraft<'a>, Arc<Terms>)>,
+    services: Seen<Text<'a>, Box<str>>,
+    run_as: Seen<Text<'a>, Box<str>>,
+    hosts: Seen<Text<'a>, Box<str>>,
+    approved_by: Seen<Text<'a>, Box<str>>,
+    sources: Seen<Text<'a>, IpNet>,
+    schedules: Seen<WindowDraft<'a>, Window>,
 }
 
-impl Pool {
-    fn when(&mut self, draft: WhenDraft) -> Result<When, String> {
+/// Lists as written, and what they mean.
+type Seen<K, V> = HashMap<Vec<K>, Arc<[V]>>;
+
+impl<'a> Pool<'a> {
+    fn terms(&mut self, draft: TermsDraft<'a>) -> Result<Arc<Terms>, String> {
+        if let Some((_, terms)) = self.last.as_ref().filter(|(last, _)| *last == draft) {
+            return Ok(Arc::clone(terms));
+        }
+        let terms = Arc::new(self.new_terms(&draft)?);
+        self.last = Some((draft, Arc::clone(&terms)));
+        Ok(terms)
+    }
+
+    fn new_terms(&mut self, draft: &TermsDraft<'a>) -> Result<Terms, String> {
+        let services = some("services", &draft.services)?;
+        let root = ["root".into()];
+        let run_as = match &draft.run_as {
+            Some(targets) => some("run_as", targets)?,
+            None => &root,
+        };
+        let hosts = match &draft.hosts {
+            Some(hosts) => some("hosts", hosts)?,
+            None => &[],
+        };
+        let approved_by = few(
+            "approved_by",
+            draft.approved_by.as_deref().unwrap_or_default(),
+        )?;
+        let max_offline = match &draft.max_offline {
+            Some(text) => Some(parse_duration(text).map_err(|why| format!("max_offline: {why}"))?),
+            None => None,
+        };
+        Ok(Terms {
+            services: share(&mut self.services, services, named(check_service))?,
+            run_as: share(&mut self.run_as, run_as, named(check_target))?,
+            hosts: share(&mut self.hosts, hosts, named(crate::host::check_pattern))?,
+            mfa: draft.mfa,
+            approved_by: share(
+                &mut self.approved_by,
+                approved_by,
+                named(|name| check_name("approved_by", name)),
+            )?,
+            max_offline,
+            when: match &draft.when {
+                Some(when) => self.when(when)?,
+                None => When::default(),
+            },
+        })
+    }
+
+    fn when(&mut self, draft: &WhenDraft<'a>) -> Result<When, String> {
         let mut when = When::default();
-        if let Some(nets) = draft.source {
+        if let Some(nets) = &draft.source {
             when.source = share(&mut self.sources, some("source", nets)?, |n| parse_net(n))?;
         }
-        if let Some(windows) = draft.schedule {
+        if let Some(windows) = &draft.schedule {
             when.schedule = share(&mut self.schedules, some("schedule", windows)?, |w| {
                 Window::parse(&w.days, &w.from, &w.to, &w.zone)
             })?;
@@ -216,44 +325,23 @@ impl Pool {
     }
 }
 
-#[derive(Default)]
-struct Lists {
-    seen: HashSet<Names>,
-    /// The one asked for last: neighbours in a file are mostly alike, and hashing costs more.
-    last: Names,
+/// A name that passes the check.
+fn named(
+    check: impl Fn(&str) -> Result<(), String>,
+) -> impl Fn(&Text<'_>) -> Result<Box<str>, String> {
+    move |name| check(name).map(|()| (**name).into())
 }
 
-impl Lists {
-    fn share(
-        &mut self,
-        list: Vec<Box<str>>,
-        check: impl Fn(&str) -> Result<(), String>,
-    ) -> Result<Names, String> {
-        if *self.last != *list {
-            self.last = match self.seen.get(&*list) {
-                Some(known) => Arc::clone(known),
-                None => {
-                    list.iter().try_for_each(|item| check(item))?;
-                    let names = Names::from(list);
-                    self.seen.insert(Arc::clone(&names));
-                    names
-                }
-            };
-        }
-        Ok(Arc::clone(&self.last))
-    }
-}
-
-fn share<K: Hash + Eq, V>(
-    seen: &mut HashMap<Vec<K>, Arc<[V]>>,
-    list: Vec<K>,
+fn share<K: Clone + Hash + Eq, V>(
+    seen: &mut Seen<K, V>,
+    list: &[K],
     read: impl Fn(&K) -> Result<V, String>,
 ) -> Result<Arc<[V]>, String> {
-    if let Some(known) = seen.get(&list) {
+    if let Some(known) = seen.get(list) {
         return Ok(Arc::clone(known));
     }
     let values: Arc<[V]> = list.iter().map(read).collect::<Result<_, _>>()?;
-    seen.insert(list, Arc::clone(&values));
+    seen.insert(list.to_vec(), Arc::clone(&values));
     Ok(values)
 }
 

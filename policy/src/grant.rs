@@ -5,7 +5,7 @@ use crate::factor::Factor;
 use jiff::Timestamp;
 use std::sync::Arc;
 
-pub use crate::draft::{Draft, WhenDraft, WindowDraft};
+pub use crate::draft::{Draft, Text, WhenDraft, WindowDraft};
 pub use crate::parse::{
     GrantError, GrantFault, Parsed, parse_json, parse_toml, repeated_ids, to_json, to_toml,
 };
@@ -33,22 +33,31 @@ pub struct Grant {
     pub id: Box<str>,
     /// Whom it names.
     pub who: Who,
+    /// What it gives, where, and what it asks for. Shared with the grants beside it that say the
+    /// same: 100,000 of them are mostly alike.
+    pub terms: Arc<Terms>,
+    /// Inclusive. `None`: at once.
+    pub not_before: Option<Timestamp>,
+    /// Exclusive.
+    pub not_after: Timestamp,
+    /// Why it was given.
+    pub reason: Option<Box<str>>,
+    /// The ticket it was given for.
+    pub ticket: Option<Box<str>>,
+}
+
+/// What a grant says besides whom it is for, from when until when, and why.
+#[derive(Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Terms {
     /// Base names of services. Never empty.
     pub services: Names,
     /// Targets by name; `*` covers every target. Never empty.
     pub run_as: Names,
     /// Host names with `*` and `?`, or `label=value`. Empty: every host.
     pub hosts: Names,
-    /// Inclusive. `None`: at once.
-    pub not_before: Option<Timestamp>,
-    /// Exclusive.
-    pub not_after: Timestamp,
     /// The factor it asks for; `None`: the service's floor.
     pub mfa: Option<Factor>,
-    /// Why it was given.
-    pub reason: Option<Box<str>>,
-    /// The ticket it was given for.
-    pub ticket: Option<Box<str>>,
     /// Who approved it.
     pub approved_by: Names,
     /// For central grants, in seconds: holds only while the bundle is no older than this.
@@ -57,8 +66,8 @@ pub struct Grant {
     pub when: When,
 }
 
-impl Grant {
-    /// Whether it covers the service, given by base name.
+impl Terms {
+    /// Whether they cover the service, given by base name.
     #[must_use]
     pub fn covers_service(&self, service: &str) -> bool {
         self.services.iter().any(|covered| **covered == *service)
@@ -69,7 +78,7 @@ impl Grant {
         self.run_as.iter().any(|covered| **covered == *name)
     }
 
-    /// Whether it covers every target of uid 0, and what changes more than the user.
+    /// Whether they cover every target of uid 0, and what changes more than the user.
     pub(crate) fn covers_root(&self) -> bool {
         self.names_target("root") || self.names_target("*")
     }

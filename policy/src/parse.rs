@@ -10,7 +10,9 @@ use jiff::Timestamp;
 use serde::de::IntoDeserializer as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
+use std::borrow::Borrow;
 use std::collections::{BTreeSet, HashSet};
+use std::hash::{BuildHasher as _, RandomState};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -69,13 +71,14 @@ pub fn parse_toml(text: &str) -> Result<Parsed, GrantError> {
 
 fn toml_in_parts(text: &str, size: usize) -> Result<Parsed, GrantError> {
     match toml_parts(text, size) {
-        Some(read) => Ok(read.finish(&Lines::of(text))),
+        Some(read) => Ok(read.finish(&Lines::of(&[text]))),
         None => toml_whole(text),
     }
 }
 
 fn toml_whole(text: &str) -> Result<Parsed, GrantError> {
-    let lines = Lines::of(text);
+    let pieces = [text];
+    let lines = Lines::of(&pieces);
     let whole = |(at, message): (usize, String)| {
         let (line, column) = lines.position(at);
         GrantError {
@@ -123,7 +126,10 @@ fn toml_parts(text: &str, size: usize) -> Option<Read> {
 /// # Errors
 ///
 /// Something else stands in it: where, counted from the beginning of the part, and what to say.
-fn take_toml(root: Spanned<DeTable<'_>>, reader: &mut Reader) -> Result<(), (usize, String)> {
+fn take_toml<'a>(
+    root: Spanned<DeTable<'a>>,
+    reader: &mut Reader<'a>,
+) -> Result<(), (usize, String)> {
     for (key, value) in root.into_inner() {
         let at = key.span().start;
         match (key.get_ref().as_ref(), value.into_inner()) {
@@ -176,9 +182,18 @@ pub fn parse_json(text: &str) -> Result<Parsed, GrantError> {
 }
 
 fn json_in_parts(text: &str, size: usize) -> Result<Parsed, GrantError> {
-    match json_parts(text, size) {
-        Some(read) => Ok(read.finish(&Lines::of(text))),
-        None => json_whole(text),
+    json_of_pieces(&[text], size)
+}
+
+/// As [`parse_json`], of a text that lies in pieces.
+pub(crate) fn json_of_pieces(
+    pieces: &[impl Borrow<str>],
+    size: usize,
+) -> Result<Parsed, GrantError> {
+    let pieces: Vec<&str> = pieces.iter().map(Borrow::borrow).collect();
+    match json_parts(&pieces, size) {
+        Some(read) => Ok(read.finish(&Lines::of(&pieces))),
+        None => json_whole(&pieces.concat()),
     }
 }
 
@@ -194,29 +209,33 @@ fn json_whole(text: &str) -> Result<Parsed, GrantError> {
         let at = (raw.get().as_ptr() as usize).saturating_sub(text.as_ptr() as usize);
         take_json(at, raw, &mut reader);
     }
-    Ok(reader.read.finish(&Lines::of(text)))
+    Ok(reader.read.finish(&Lines::of(&[text])))
 }
 
 /// Reads a text as [`to_json`] writes it in parts, each of which begins with a grant (see
-/// [`crate::parts`]); gives nothing if anything about it is odd but single grants.
-fn json_parts(text: &str, size: usize) -> Option<Read> {
+/// [`crate::parts`]); gives nothing if anything about it is odd but single grants. The pieces it
+/// lies in are cut like it, and for the same reason it does not matter where.
+fn json_parts(pieces: &[&str], size: usize) -> Option<Read> {
     const OPEN: &str = "{\"grants\":[";
     /// Where one grant most likely ends and another begins.
     const NEXT: &str = "},{\"id\":";
-    let grants = text.strip_prefix(OPEN)?.strip_suffix("]}")?;
-    let parts = parts::cut(grants, NEXT, 2, size);
-    let last = parts.len().saturating_sub(1);
-    let numbered: Vec<_> = parts.into_iter().enumerate().collect();
-    let read = parts::each(&numbered, |(nr, part)| {
-        let text = grants.get(part.clone())?;
+    let mut parts = Vec::new();
+    let mut base = 0;
+    for piece in pieces {
+        for part in parts::cut(piece, NEXT, 2, size) {
+            parts.push((base + part.start, piece.get(part)?));
+        }
+        base += piece.len();
+    }
+    let (at, first) = parts.first_mut()?;
+    (*at, *first) = (OPEN.len(), first.strip_prefix(OPEN)?);
+    let (last, others) = parts.split_last_mut()?;
+    last.1 = last.1.strip_suffix("]}")?;
+    for (_, part) in others {
         // The comma after a part's last grant, which the cut left with it.
-        let text = if *nr == last {
-            text
-        } else {
-            text.strip_suffix(',')?
-        };
-        json_part(text, OPEN.len() + part.start)
-    });
+        *part = part.strip_suffix(',')?;
+    }
+    let read = parts::each(&parts, |(at, part)| json_part(part, *at));
     Some(Read::join(read?))
 }
 
@@ -226,7 +245,7 @@ fn json_part(text: &str, base: usize) -> Option<Read> {
     let mut at = 0;
     loop {
         let rest = text.get(at..)?;
-        let mut grants = serde_json::Deserializer::from_str(rest).into_iter::<Draft>();
+        let mut grants = serde_json::Deserializer::from_str(rest).into_iter::<Draft<'_>>();
         if let Some(Ok(draft)) = grants.next() {
             let end = at + grants.byte_offset();
             let id = || only_id(text.get(at..end)?);
@@ -248,9 +267,9 @@ fn json_part(text: &str, base: usize) -> Option<Read> {
 }
 
 /// Takes one grant alone, so that the others survive it.
-fn take_json(at: usize, raw: &RawValue, reader: &mut Reader) {
+fn take_json<'a>(at: usize, raw: &'a RawValue, reader: &mut Reader<'a>) {
     let raw = raw.get();
-    let draft = serde_json::from_str::<Draft>(raw).map_err(|e| (None, e.to_string()));
+    let draft = serde_json::from_str::<Draft<'_>>(raw).map_err(|e| (None, e.to_string()));
     reader.take(at, || only_id(raw), draft);
 }
 
@@ -262,18 +281,26 @@ fn only_id(raw: &str) -> Option<String> {
 /// holder of such an id: nobody can say which of them was meant.
 #[must_use]
 pub fn repeated_ids<'a>(ids: impl IntoIterator<Item = &'a str>) -> BTreeSet<String> {
-    let ids = ids.into_iter();
-    let mut seen = HashSet::with_capacity(ids.size_hint().0);
-    ids.filter(|id| !seen.insert(*id))
-        .map(ToOwned::to_owned)
+    let state = RandomState::new();
+    let mut ids: Vec<_> = ids.into_iter().map(|id| (state.hash_one(id), id)).collect();
+    // Nearly always there is none, and then no two ids need to be compared.
+    ids.sort_unstable_by_key(|(sum, _)| *sum);
+    let alike = ids.chunk_by(|(a, _), (b, _)| a == b);
+    alike
+        .filter(|alike| alike.len() > 1)
+        .flat_map(|alike| {
+            let mut seen = HashSet::new();
+            alike.iter().filter(move |(_, id)| !seen.insert(*id))
+        })
+        .map(|(_, id)| (*id).to_owned())
         .collect()
 }
 
 /// Collects the grants of a text, or of a part of one, one after the other.
-struct Reader {
+struct Reader<'a> {
     /// Where the part begins in the text.
     base: usize,
-    pool: Pool,
+    pool: Pool<'a>,
     read: Read,
 }
 
@@ -293,7 +320,7 @@ struct Fault {
     message: String,
 }
 
-impl Reader {
+impl<'a> Reader<'a> {
     fn at(base: usize) -> Self {
         Self {
             base,
@@ -308,7 +335,7 @@ impl Reader {
         &mut self,
         start: usize,
         id: impl FnOnce() -> Option<String>,
-        draft: Result<Draft, (Option<usize>, String)>,
+        draft: Result<Draft<'a>, (Option<usize>, String)>,
     ) {
         let built = draft.and_then(|draft| {
             draft
@@ -379,14 +406,14 @@ impl Read {
 
 /// Where lines begin, so that a thousand faults do not mean a thousand walks through the text.
 struct Lines<'a> {
-    text: &'a str,
+    pieces: &'a [&'a str],
     starts: std::cell::OnceCell<Vec<usize>>,
 }
 
 impl<'a> Lines<'a> {
-    fn of(text: &'a str) -> Self {
+    fn of(pieces: &'a [&'a str]) -> Self {
         Self {
-            text,
+            pieces,
             starts: std::cell::OnceCell::new(),
         }
     }
@@ -394,7 +421,8 @@ impl<'a> Lines<'a> {
     /// Line and column of an offset, both from 1.
     fn position(&self, at: usize) -> (usize, usize) {
         let starts = self.starts.get_or_init(|| {
-            let breaks = self.text.bytes().enumerate().filter(|(_, b)| *b == b'\n');
+            let bytes = self.pieces.iter().flat_map(|piece| piece.bytes());
+            let breaks = bytes.enumerate().filter(|(_, b)| *b == b'\n');
             std::iter::once(0)
                 .chain(breaks.map(|(i, _)| i + 1))
                 .collect()
@@ -434,7 +462,7 @@ struct Fields<'a, T> {
     #[serde(skip_serializing_if = "Option::is_none")]
     max_offline: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    when: Option<WhenDraft>,
+    when: Option<WhenDraft<'a>>,
 }
 
 impl<'a, T> Fields<'a, T> {
@@ -447,33 +475,34 @@ impl<'a, T> Fields<'a, T> {
             id: &grant.id,
             user,
             group,
-            services: &grant.services,
-            run_as: &grant.run_as,
-            hosts: &grant.hosts,
+            services: &grant.terms.services,
+            run_as: &grant.terms.run_as,
+            hosts: &grant.terms.hosts,
             not_before: grant.not_before.map(&time),
             not_after: time(grant.not_after),
-            mfa: grant.mfa,
+            mfa: grant.terms.mfa,
             reason: grant.reason.as_deref(),
             ticket: grant.ticket.as_deref(),
-            approved_by: &grant.approved_by,
-            max_offline: grant.max_offline.map(format_duration),
+            approved_by: &grant.terms.approved_by,
+            max_offline: grant.terms.max_offline.map(format_duration),
             when: when_of(grant),
         }
     }
 }
 
-fn when_of(grant: &Grant) -> Option<WhenDraft> {
+fn when_of(grant: &Grant) -> Option<WhenDraft<'_>> {
     let some = |empty: bool| (!empty).then_some(());
-    let source = some(grant.when.source.is_empty()).map(|()| {
+    let source = some(grant.terms.when.source.is_empty()).map(|()| {
         grant
+            .terms
             .when
             .source
             .iter()
             .map(|net| net.to_string().into())
             .collect()
     });
-    let schedule = some(grant.when.schedule.is_empty()).map(|()| {
-        let windows = grant.when.schedule.iter().map(|window| WindowDraft {
+    let schedule = some(grant.terms.when.schedule.is_empty()).map(|()| {
+        let windows = grant.terms.when.schedule.iter().map(|window| WindowDraft {
             days: window.days().to_string().into(),
             from: window.from().into(),
             to: window.to().into(),
@@ -678,9 +707,9 @@ mod tests {
         assert_eq!(toml_parts(&toml, 0).unwrap().grants.len(), 3);
         let grants = ["a", "b", "c"].map(json_grant).join(",");
         let json = format!("{{\"grants\":[{grants}]}}");
-        assert_eq!(json_parts(&json, 0).unwrap().grants.len(), 3);
+        assert_eq!(json_parts(&[&json], 0).unwrap().grants.len(), 3);
         let odd = json.replace(r#""b","user""#, r#""b","moon""#);
-        let odd = json_parts(&odd, 0).unwrap();
+        let odd = json_parts(&[&odd], 0).unwrap();
         assert_eq!((odd.grants.len(), odd.faults.len()), (2, 1));
     }
 

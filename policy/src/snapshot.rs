@@ -55,35 +55,38 @@ impl Index {
     /// Keeps those of the grants that aim at this host.
     #[must_use]
     pub fn build(origin: Origin, mut grants: Vec<Grant>, host: &HostFacts) -> Self {
-        grants.retain(|grant| aims_at(grant, host));
+        // Neighbours share their terms, and these aim where they aim.
+        let mut last = None;
+        grants.retain(|grant| match &last {
+            Some((terms, aimed)) if Arc::ptr_eq(terms, &grant.terms) => *aimed,
+            _ => {
+                let aimed = aims_at(grant, host);
+                last = Some((Arc::clone(&grant.terms), aimed));
+                aimed
+            }
+        });
         // Moving a few bytes of each first, and each grant once, is cheaper than comparing in place.
         grants.sort_by_cached_key(|grant| beginning(&grant.who));
         for alike in grants.chunk_by_mut(|a, b| beginning(&a.who) == beginning(&b.who)) {
             alike.sort_by(|a, b| (&a.who, &a.id).cmp(&(&b.who, &b.id)));
         }
         grants.shrink_to_fit();
-        // Room for all at once: growing step by step, they would be hashed again at each.
-        let runs = grants.chunk_by(|a, b| a.who == b.who);
-        let (of_users, of_groups): (Vec<_>, Vec<_>) = runs
-            .filter_map(<[_]>::first)
-            .partition(|grant| matches!(grant.who, Who::User(_)));
-        let mut users = HashMap::with_capacity(of_users.len());
-        let mut groups = HashMap::with_capacity(of_groups.len());
+        let (mut users, mut groups) = (Vec::new(), Vec::new());
         let mut start = 0;
         for run in grants.chunk_by(|a, b| a.who == b.who) {
             let range = start..start + run.len();
             start = range.end;
             match run.first().map(|grant| &grant.who) {
-                Some(Who::User(name)) => users.insert(Arc::clone(name), range),
-                Some(Who::Group(name)) => groups.insert(Arc::clone(name), range),
-                None => None,
-            };
+                Some(Who::User(name)) => users.push((Arc::clone(name), range)),
+                Some(Who::Group(name)) => groups.push((Arc::clone(name), range)),
+                None => {}
+            }
         }
         Self {
             origin,
             grants,
-            users,
-            groups,
+            users: users.into_iter().collect(),
+            groups: groups.into_iter().collect(),
         }
     }
 
@@ -137,7 +140,12 @@ fn beginning(who: &Who) -> (bool, [u8; 15]) {
 /// Whether the grant aims at the host: `hosts` names it, or is left out.
 #[must_use]
 pub fn aims_at(grant: &Grant, host: &HostFacts) -> bool {
-    grant.hosts.is_empty() || grant.hosts.iter().any(|p| crate::host::matches(p, host))
+    grant.terms.hosts.is_empty()
+        || grant
+            .terms
+            .hosts
+            .iter()
+            .any(|p| crate::host::matches(p, host))
 }
 
 /// The central policy's grants, and how old they may become.
@@ -259,7 +267,7 @@ impl Held<'_> {
     /// For a central grant: how old the policy may be for this grant to hold.
     pub(crate) fn patience(&self) -> Option<SignedDuration> {
         self.lease.map(|lease| {
-            let tighter = self.grant.max_offline.unwrap_or(u32::MAX);
+            let tighter = self.grant.terms.max_offline.unwrap_or(u32::MAX);
             SignedDuration::from_secs(lease.max_offline.min(tighter).into())
         })
     }
@@ -330,7 +338,7 @@ pub fn state_of(held: &Held<'_>, source: Option<IpAddr>, at: &Moment) -> State {
                 _ => Phase::Waiting,
             };
             let detail = match reason {
-                Reason::Source => words::source(&held.grant.when.source, source),
+                Reason::Source => words::source(&held.grant.terms.when.source, source),
                 _ => words::timing(held, reason, at),
             };
             State {

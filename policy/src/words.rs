@@ -30,11 +30,11 @@ pub(crate) fn failure(held: &Held<'_>, reason: Reason, ask: &Ask<'_>, at: &Momen
     match reason {
         Reason::NoGrant => format!(
             "covers {}, not {}",
-            list(&grant.services),
+            list(&grant.terms.services),
             bare(ask.service)
         ),
         Reason::Target => target(ask.target),
-        Reason::Source => source(&grant.when.source, ask.source),
+        Reason::Source => source(&grant.terms.when.source, ask.source),
         _ => timing(held, reason, at),
     }
 }
@@ -54,7 +54,10 @@ pub(crate) fn timing(held: &Held<'_>, reason: Reason, at: &Moment) -> String {
             let ago = at.latest.duration_since(grant.not_after);
             format!("expired {} ago", span_in_words(ago))
         }
-        Reason::Schedule => format!("outside its schedule ({})", list(&grant.when.schedule)),
+        Reason::Schedule => format!(
+            "outside its schedule ({})",
+            list(&grant.terms.when.schedule)
+        ),
         Reason::Offline => {
             let age = held.age(at.latest).unwrap_or_default();
             format!(

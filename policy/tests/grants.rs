@@ -63,22 +63,22 @@ fn every_field_is_read() {
     let grant = one(FULL);
     assert_eq!(&*grant.id, "inc-4711-alice");
     assert_eq!(grant.who, Who::User("alice".into()));
-    assert_eq!(&*grant.services, ["sudo".into(), "su".into()]);
-    assert_eq!(&*grant.run_as, ["root".into(), "postgres".into()]);
-    assert_eq!(&*grant.hosts, ["db-*".into(), "env=prod".into()]);
+    assert_eq!(&*grant.terms.services, ["sudo".into(), "su".into()]);
+    assert_eq!(&*grant.terms.run_as, ["root".into(), "postgres".into()]);
+    assert_eq!(&*grant.terms.hosts, ["db-*".into(), "env=prod".into()]);
     assert_eq!(
         grant.not_before,
         Some(time("2026-11-21T10:00:00.123456789Z"))
     );
     assert_eq!(grant.not_after, time("2026-11-21T12:00:00Z"));
-    assert_eq!(grant.mfa, Some(Factor::Age(900)));
+    assert_eq!(grant.terms.mfa, Some(Factor::Age(900)));
     assert_eq!(grant.reason.as_deref(), Some("INC-4711 \"failover\""));
     assert_eq!(grant.ticket.as_deref(), Some("INC-4711"));
-    assert_eq!(&*grant.approved_by, ["carol".into()]);
-    assert_eq!(grant.max_offline, Some(1800));
-    assert_eq!(grant.when.source.len(), 2);
+    assert_eq!(&*grant.terms.approved_by, ["carol".into()]);
+    assert_eq!(grant.terms.max_offline, Some(1800));
+    assert_eq!(grant.terms.when.source.len(), 2);
     assert_eq!(
-        grant.when.schedule[0].to_string(),
+        grant.terms.when.schedule[0].to_string(),
         "mon-fri 14:00-16:00 Europe/Berlin"
     );
 }
@@ -87,11 +87,11 @@ fn every_field_is_read() {
 fn what_is_left_out_has_its_default() {
     let grant = one(LEAST);
     assert_eq!(grant.who, Who::Group("domain users".into()));
-    assert_eq!(&*grant.run_as, ["root".into()]);
-    assert!(grant.hosts.is_empty() && grant.approved_by.is_empty());
-    assert!(grant.when.source.is_empty() && grant.when.schedule.is_empty());
+    assert_eq!(&*grant.terms.run_as, ["root".into()]);
+    assert!(grant.terms.hosts.is_empty() && grant.terms.approved_by.is_empty());
+    assert!(grant.terms.when.source.is_empty() && grant.terms.when.schedule.is_empty());
     assert_eq!(
-        (grant.not_before, grant.mfa, grant.max_offline),
+        (grant.not_before, grant.terms.mfa, grant.terms.max_offline),
         (None, None, None)
     );
 }
@@ -319,8 +319,20 @@ fn a_half_written_file_never_grants_more_than_the_whole() {
             // Cut between its lines a grant can be wider: that is why a file must rest before it is
             // read. Never may it name anybody or anything that the whole does not.
             assert_eq!(grant.who, whole[0].who);
-            assert!(grant.services.iter().all(|s| whole[0].services.contains(s)));
-            assert!(grant.run_as.iter().all(|s| whole[0].run_as.contains(s)));
+            assert!(
+                grant
+                    .terms
+                    .services
+                    .iter()
+                    .all(|s| whole[0].terms.services.contains(s))
+            );
+            assert!(
+                grant
+                    .terms
+                    .run_as
+                    .iter()
+                    .all(|s| whole[0].terms.run_as.contains(s))
+            );
         }
     }
 }

@@ -219,8 +219,8 @@ impl Local {
         let event = Event::new(Kind::Grant, "added")
             .with("grant", super::full_id(Origin::Local, &grant.id))
             .with("by", by)
-            .with("services", grant.services.join(","))
-            .with("run_as", grant.run_as.join(","))
+            .with("services", grant.terms.services.join(","))
+            .with("run_as", grant.terms.run_as.join(","))
             .with("until", grant.not_after)
             .maybe("reason", grant.reason.as_deref())
             .maybe("ticket", grant.ticket.as_deref());

@@ -2,7 +2,7 @@
 
 use crate::clock::Now;
 use jiff::{SignedDuration, Timestamp};
-use jit_policy::grant::{Draft, WhenDraft};
+use jit_policy::grant::{Draft, Text, WhenDraft};
 use jit_policy::{Factor, Grant};
 use jit_protocol::message::GrantSpec;
 
@@ -38,19 +38,19 @@ pub(super) fn grant(
             Some(id) => id.as_str().into(),
             None => made_up(spec, taken)?.into(),
         },
-        user: boxed(spec.user.as_ref()),
-        group: boxed(spec.group.as_ref()),
-        services: spec.services.iter().map(|s| s.as_str().into()).collect(),
-        run_as: list(&spec.run_as),
+        user: spec.user.as_deref().map(Text::from),
+        group: spec.group.as_deref().map(Text::from),
+        services: texts(&spec.services),
+        run_as: some(&spec.run_as),
         hosts: None,
         not_before: start,
         not_after,
         mfa: mfa.map_err(|e| MintError(format!("mfa: {e}")))?,
-        reason: boxed(spec.reason.as_ref()),
-        ticket: boxed(spec.ticket.as_ref()),
+        reason: spec.reason.as_deref().map(Text::from),
+        ticket: spec.ticket.as_deref().map(Text::from),
         approved_by: None,
         max_offline: None,
-        when: list(&spec.source).map(|source| WhenDraft {
+        when: some(&spec.source).map(|source| WhenDraft {
             source: Some(source),
             schedule: None,
         }),
@@ -86,12 +86,12 @@ fn time(what: &str, text: &str) -> Result<Timestamp, MintError> {
     })
 }
 
-fn boxed(text: Option<&String>) -> Option<Box<str>> {
-    text.map(|text| text.as_str().into())
+fn texts(items: &[String]) -> Vec<Text<'_>> {
+    items.iter().map(|item| item.as_str().into()).collect()
 }
 
-fn list(items: &[String]) -> Option<Vec<Box<str>>> {
-    (!items.is_empty()).then(|| items.iter().map(|item| item.as_str().into()).collect())
+fn some(items: &[String]) -> Option<Vec<Text<'_>>> {
+    (!items.is_empty()).then(|| texts(items))
 }
 
 /// `alice-sudo-7k2f`: says enough to be told apart in a list, short enough to be typed.

@@ -47,14 +47,14 @@ fn row(held: &Held<'_>, source: Option<IpAddr>, at: &Moment) -> GrantRow {
         detail: state.detail,
         user,
         group,
-        services: words(&grant.services),
-        run_as: words(&grant.run_as),
+        services: words(&grant.terms.services),
+        run_as: words(&grant.terms.run_as),
         not_before: grant.not_before.map(|t| t.to_string()),
         not_after: grant.not_after.to_string(),
         until: state.until.map(|t| t.to_string()),
-        mfa: grant.mfa.map(|factor| factor.to_string()),
+        mfa: grant.terms.mfa.map(|factor| factor.to_string()),
         reason: grant.reason.as_deref().map(str::to_owned),
         ticket: grant.ticket.as_deref().map(str::to_owned),
-        approved_by: words(&grant.approved_by),
+        approved_by: words(&grant.terms.approved_by),
     }
 }
