@@ -1,6 +1,9 @@
 //! What no safe wrapper offers.
 #![allow(unsafe_code)]
 
+use std::os::fd::{FromRawFd as _, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
+
 /// Whether the kernel says that the wall clock is synchronised: adjtimex(2) without `STA_UNSYNC`.
 /// Whatever sets the clock by hand (`date -s`, clock_settime) makes the kernel set that flag, as does
 /// a time daemon that has heard nothing for hours. If the kernel will not say, it is not.
@@ -22,6 +25,24 @@ pub fn give_back_memory() {
     unsafe {
         libc::malloc_trim(0);
     }
+}
+
+/// Descriptors that the supervisor hands over, with their names (sd_listen_fds(3)). They are given
+/// once: who asks again gets none.
+#[must_use]
+pub fn inherited() -> Vec<(String, OwnedFd)> {
+    static GIVEN: AtomicBool = AtomicBool::new(false);
+    if GIVEN.swap(true, Ordering::Relaxed) {
+        return Vec::new();
+    }
+    let Ok(passed) = sd_notify::listen_fds_with_names() else {
+        return Vec::new();
+    };
+    passed
+        // SAFETY: the supervisor says, with our pid, that it opened these for this process; each
+        // was found open just now, nobody else in it knows of them, and none is given twice.
+        .map(|(fd, name)| (name, unsafe { OwnedFd::from_raw_fd(fd) }))
+        .collect()
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 //! service and remote host. user.sock is for everybody about themselves, counted by uid. So nobody
 //! can starve another person's sudo, and a flood through sshd cannot starve sudo, su and login.
 
+mod handover;
 mod quota;
 
 use std::fs;
@@ -13,14 +14,14 @@ use std::iter;
 use std::num::NonZero;
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jit_protocol::message::{PamAsk, Refusal, Reply, Request};
 use nix::sys::socket::{Shutdown, shutdown};
@@ -34,6 +35,7 @@ use crate::names::NameError;
 use crate::peer::Peer;
 use crate::principal::{self, Kind};
 use crate::verbs;
+pub use handover::Kept;
 use quota::{Caller, Quota};
 
 /// Threads that accept at agent.sock. More would answer no sooner: an answer is work for a core.
@@ -42,6 +44,10 @@ const MOST_THREADS: usize = 4;
 /// How long a thread that accepts waits for the question. The module connects before it has put the
 /// question together, so most often it is on its way.
 const SHORTLY: Duration = Duration::from_millis(20);
+
+/// How long an agent that ends waits for the answers it has begun: a decision and its record on disk
+/// take less. Nobody waits for a person who still types.
+const LAST_ANSWERS: Duration = Duration::from_millis(500);
 
 /// Which socket a connection came in by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,6 +70,8 @@ pub struct Listener {
 pub struct Serving {
     site: Arc<Site>,
     threads: Vec<JoinHandle<()>>,
+    /// Where each of them accepts.
+    doors: Vec<Door>,
 }
 
 /// What the threads that accept share.
@@ -77,19 +85,36 @@ struct Site {
 }
 
 impl Listener {
-    /// Binds `agent.sock` (0600) and `user.sock` (0666) in a root-owned folder, which is made if it
-    /// is not there. What an earlier agent left is replaced.
+    /// Takes over `agent.sock` (0600) and `user.sock` (0666) in a root-owned folder if the
+    /// supervisor kept them. Else binds them, in place of what may be there, and leaves them with
+    /// the supervisor; the folder is made if it is not there.
     ///
     /// # Errors
     ///
     /// The system's, with the path; also if the folder belongs to somebody else or others may
     /// write to it: then whoever can would be the agent.
-    pub fn bind(run: &Path) -> io::Result<Self> {
+    pub fn bind(run: &Path, mut kept: Kept) -> io::Result<Self> {
         prepare(run)?;
+        let mut open = |name, mode| -> io::Result<UnixListener> {
+            let path = run.join(name);
+            if let Some(listener) = kept.listening(name, &path) {
+                return Ok(listener);
+            }
+            let listener = bind(&path, mode)?;
+            handover::leave(name, &listener);
+            Ok(listener)
+        };
         Ok(Self {
-            agent: bind(&run.join("agent.sock"), 0o600)?,
-            user: bind(&run.join("user.sock"), 0o666)?,
+            agent: open("agent.sock", 0o600)?,
+            user: open("user.sock", 0o666)?,
         })
+    }
+
+    fn at(&self, door: Door) -> &UnixListener {
+        match door {
+            Door::Agent => &self.agent,
+            Door::User => &self.user,
+        }
     }
 
     /// Serves from now on: threads of its own accept, and take a conversation of the module's as far
@@ -108,29 +133,47 @@ impl Listener {
                 stopped: AtomicBool::new(false),
             }),
             threads: Vec::new(),
+            doors: Vec::new(),
         };
         let cores = thread::available_parallelism().map_or(MOST_THREADS, NonZero::get);
-        let threads =
+        let doors =
             iter::once(Door::User).chain(iter::repeat_n(Door::Agent, cores.clamp(2, MOST_THREADS)));
-        for door in threads {
+        for door in doors {
             let site = Arc::clone(&serving.site);
             let thread = thread::Builder::new()
                 .name("listener".to_owned())
                 .spawn(move || site.accept(door))?;
             serving.threads.push(thread);
+            serving.doors.push(door);
         }
         Ok(serving)
     }
 }
 
 impl Drop for Serving {
-    /// Waits for the threads, which are out in a moment: they hold the gate, and what it knows is
-    /// written down when the last who holds it lets go.
+    /// Lets those who are inside have their answers, if these do not take long, and waits for the
+    /// threads: they hold the gate, and what it knows is written down when the last who holds it
+    /// lets go. Who still waits outside stays in the queue, for the next agent if the sockets are
+    /// kept for one.
     fn drop(&mut self) {
-        self.site.stopped.store(true, Ordering::Relaxed);
-        for listener in [&self.site.listener.agent, &self.site.listener.user] {
-            // Whoever sleeps in accept(2) is woken by this.
-            let _ = shutdown(listener.as_raw_fd(), Shutdown::Both);
+        let site = &self.site;
+        site.stopped.store(true, Ordering::Relaxed);
+        for door in &self.doors {
+            // Whoever sleeps in accept(2) is woken by a caller, be it one who says nothing.
+            let path = site.listener.at(*door).local_addr();
+            let path = path.iter().find_map(SocketAddr::as_pathname);
+            let _ = path.map(handover::call);
+        }
+        let out = || self.threads.iter().all(JoinHandle::is_finished) && site.quota.is_idle();
+        let end = Instant::now() + LAST_ANSWERS;
+        while !out() && Instant::now() < end {
+            thread::sleep(Duration::from_millis(2));
+        }
+        if !self.threads.iter().all(JoinHandle::is_finished) {
+            // Nobody could be called there. This wakes them, but the sockets are done with.
+            for door in &self.doors {
+                let _ = shutdown(site.listener.at(*door).as_raw_fd(), Shutdown::Both);
+            }
         }
         for thread in self.threads.drain(..) {
             // One that panicked is out already.
@@ -141,10 +184,7 @@ impl Drop for Serving {
 
 impl Site {
     fn accept(&self, door: Door) {
-        let listener = match door {
-            Door::Agent => &self.listener.agent,
-            Door::User => &self.listener.user,
-        };
+        let listener = self.listener.at(door);
         while !self.stopped.load(Ordering::Relaxed) {
             match listener.accept() {
                 Ok((socket, _)) => self.attend(socket, door),

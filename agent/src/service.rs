@@ -11,7 +11,7 @@ use jit_agent::clock::{Clock, SystemTime};
 use jit_agent::config::{AuditFormat, Config, ConfigError};
 use jit_agent::gate::Gate;
 use jit_agent::grants::Grants;
-use jit_agent::listener::Listener;
+use jit_agent::listener::{Kept, Listener};
 use jit_agent::logins::Logins;
 use jit_agent::mfa::proof::Proofs;
 use jit_agent::mfa::{Factors, SealKey, Setup};
@@ -45,6 +45,7 @@ fn start_error<E: Display>(what: &'static str) -> impl FnOnce(E) -> StartError {
 
 /// Runs until SIGTERM or SIGINT.
 pub(crate) fn run(args: Args) -> Result<(), StartError> {
+    let kept = Kept::take();
     raise_descriptor_limit();
     // Secrets are in here: no core files, and no ptrace by whoever shares our uid but not our rights.
     let _ = nix::sys::prctl::set_dumpable(false);
@@ -53,21 +54,21 @@ pub(crate) fn run(args: Args) -> Result<(), StartError> {
         .enable_all()
         .build()
         .map_err(start_error("cannot start"))?;
-    let audit = runtime.block_on(serve(args))?;
+    let audit = runtime.block_on(serve(args, kept))?;
     // Tasks first: what they still record must find a journal.
     runtime.shutdown_timeout(Duration::from_secs(1));
     audit.close();
     Ok(())
 }
 
-async fn serve(args: Args) -> Result<Audit, StartError> {
+async fn serve(args: Args, kept: Kept) -> Result<Audit, StartError> {
     let mut seen = Fingerprint::at(&args.config);
     let loaded = Config::load(&args.config);
     let config = Arc::new(match &loaded {
         Ok(config) => config.clone(),
         Err(_) => Config::lockdown(),
     });
-    let (gate, listener) = open(&args, Arc::clone(&config))?;
+    let (gate, listener) = open(&args, Arc::clone(&config), kept)?;
     announce(&gate.audit, &loaded);
 
     let gate = Arc::new(gate);
@@ -105,7 +106,7 @@ async fn serve(args: Args) -> Result<Audit, StartError> {
     Ok(gate.audit.clone())
 }
 
-fn open(args: &Args, config: Arc<Config>) -> Result<(Gate, Listener), StartError> {
+fn open(args: &Args, config: Arc<Config>, kept: Kept) -> Result<(Gate, Listener), StartError> {
     let state = Arc::new(State::open(&args.state).map_err(start_error("cannot open the state"))?);
     let audit = Audit::start(Places::under(&args.state), audit_settings(&config))
         .map_err(start_error("cannot start the audit"))?;
@@ -131,7 +132,7 @@ fn open(args: &Args, config: Arc<Config>) -> Result<(Gate, Listener), StartError
         Arc::clone(&clock),
         audit.clone(),
     );
-    let listener = Listener::bind(&args.run).map_err(start_error("cannot listen"))?;
+    let listener = Listener::bind(&args.run, kept).map_err(start_error("cannot listen"))?;
     let gate = Gate {
         config: ArcSwap::new(config),
         grants,

@@ -18,6 +18,7 @@ mod edit;
 mod elevation;
 mod entry;
 mod factor;
+mod handover;
 mod hostile;
 mod observe;
 mod pam;

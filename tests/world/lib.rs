@@ -218,9 +218,15 @@ impl World {
         assert!(output.ok(), "{path}: {output:?}");
     }
 
+    /// Where a path of this world lies outside of it.
+    #[must_use]
+    pub fn outside(&self, path: &str) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/root{path}", self.pid))
+    }
+
     /// A file's text; empty when there is none.
     pub fn read(&self, path: &str) -> String {
-        std::fs::read(format!("/proc/{}/root{path}", self.pid))
+        std::fs::read(self.outside(path))
             .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
             .unwrap_or_default()
     }

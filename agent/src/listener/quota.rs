@@ -88,6 +88,12 @@ impl Quota {
         }
     }
 
+    /// Whether nobody is inside.
+    pub(super) fn is_idle(&self) -> bool {
+        let inside = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        inside.is_empty()
+    }
+
     fn take(&self, caller: &Caller) -> bool {
         let mut inside = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if caller.is_from_afar() {

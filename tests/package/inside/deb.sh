@@ -111,11 +111,8 @@ pam_files | diff /root/pam-enforced - >&2 || fail "the upgrade changed a PAM fil
 grep -q '^\[service.sudo\]' /etc/pam_jit/agent.toml || fail "the upgrade took the administrator's settings"
 passes upgraded
 pgrep -x sleep >/dev/null || fail "the upgrade ended a session"
-# Whoever asked while the agent was restarted heard so, and nothing worse.
-grep -v -e 'the local agent does not answer' -e '^sudo: PAM account management error' -e '^sudo: a password is required' \
-    -e '^sudo: pam_open_session:' -e '^sudo: policy plugin failed session initialization' /tmp/during |
-    grep . && fail "the above was seen during the upgrade"
-echo "refused during the upgrade: $(grep -c 'does not answer' /tmp/during || true)"
+# Whoever asked while the agent was restarted waited for the next one.
+grep . /tmp/during && fail "the above was seen during the upgrade"
 journalctl -q --no-pager | grep -iE 'unable to dlopen|module is unknown|pam_jit.*(panic|fault)' && fail "the module could not be loaded"
 
 say "half an upgrade: new module, old agent"
@@ -137,9 +134,9 @@ systemctl --quiet unmask jit-agentd 2>/dev/null
 systemctl start jit-agentd
 passes unmasked
 
-say "killed, it comes back; hung, the watchdog ends it"
+say "killed, it comes back, and who asked meanwhile is answered; hung, the watchdog ends it"
 kill -KILL "$(agent)"
-sleep 3
+passes "killed a moment ago"
 [ "$(agent)" != 0 ] || fail "killed, it does not come back"
 runs killed
 passes killed
