@@ -58,9 +58,11 @@ counts at once. What is printed is secret and said once:
 
 /// `jit mfa status`
 pub(crate) const MFA_STATUS: &str = r#"JSON (--json):
-  {"v":1, "user", "state": "none"|"pending"|"enrolled"|"disabled"|"mismatch",
-   "since": time|null, "recovery_codes_left": number,
+  {"v":1, "user", "state": "none"|"pending"|"enrolled"|"disabled"|"unusable"
+   |"mismatch", "since": time|null, "recovery_codes_left": number,
    "locked_secs": seconds|null}
+  disabled  after too many wrong codes in a row
+  unusable  its file is damaged, or sealed with a key that is not there
   mismatch  the uid has another name than at enrolment; it does not count"#;
 
 /// `jit grant add`

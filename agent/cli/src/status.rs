@@ -76,6 +76,10 @@ pub(crate) fn factor(report: &FactorReport, proved: Option<u64>, now: Timestamp)
             let why = "disabled after too many wrong codes; root can reset it (jit mfa reset)";
             (Tone::Bad, why.to_owned())
         }
+        "unusable" => {
+            let why = "cannot be used now; root finds out why: jit audit show";
+            (Tone::Bad, why.to_owned())
+        }
         "mismatch" => {
             let why = "belongs to the uid's former name; root can reset it (jit mfa reset)";
             (Tone::Bad, why.to_owned())

@@ -498,7 +498,9 @@ impl std::fmt::Debug for Enrolment {
 pub struct FactorReport {
     /// Login name.
     pub user: String,
-    /// `none`, `pending`, `enrolled`, `disabled`, `mismatch` (the uid has another name now).
+    /// `none`, `pending`, `enrolled`, `disabled` (too many wrong codes), `unusable` (its
+    /// file is damaged, or sealed with a key that is not there), `mismatch` (the uid has another
+    /// name now).
     pub state: String,
     /// When it was enrolled, RFC 3339.
     pub since: Option<String>,

@@ -17,7 +17,7 @@ enum Found {
 }
 
 impl Factors {
-    /// State of somebody's factor. One whose file cannot be used is `disabled`.
+    /// State of somebody's factor. One whose file cannot be used is `unusable`.
     #[must_use]
     pub fn report(&self, person: &Person, boot: Duration) -> FactorReport {
         let mut report = FactorReport {
@@ -28,7 +28,7 @@ impl Factors {
             locked_secs: None,
         };
         let Ok(record) = self.records.load(person.uid) else {
-            "disabled".clone_into(&mut report.state);
+            "unusable".clone_into(&mut report.state);
             return report;
         };
         let hindrance = self.hindrance_of(record.as_ref(), person, Scope::Elevation, boot);

@@ -56,7 +56,7 @@ fn a_sealed_record_without_the_key_passes_nobody_and_says_why() {
         words.contains("factors/1001.json") && words.contains("pam_jit.key"),
         "{words}"
     );
-    assert_eq!(lab.report(&alice()).state, "disabled");
+    assert_eq!(lab.report(&alice()).state, "unusable");
     assert_eq!(lab.faults.len(), 1);
     assert!(
         lab.begin(&alice(), Authority::First).is_err(),
@@ -145,7 +145,7 @@ fn a_damaged_record_disables_its_person_and_nobody_else() {
         assert!(matches!(error, MfaError::Damaged { .. }), "{error}");
         assert!(error.to_string().contains("jit mfa reset"), "{error}");
         assert!(lab.hindrance(&alice(), Scope::Elevation).is_err());
-        assert_eq!(lab.report(&alice()).state, "disabled");
+        assert_eq!(lab.report(&alice()).state, "unusable");
         // Not being readable is not the same as never having been enrolled.
         assert!(lab.begin(&alice(), Authority::First).is_err());
         assert!(lab.begin(&alice(), Authority::Root).is_err());
