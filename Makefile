@@ -48,7 +48,7 @@ test-vm: deps-vm $(if $(DEB),,deb) ## Boot Debian 12 and 13 under QEMU, and do t
 	@tests/vm/test.sh "$(or $(DEB),$(NEWEST_DEB))" $(TARGET)/vm $(VM)
 
 test-vagrant: deps-vagrant $(if $(DEB),,deb) ## Bring up vagrant/Vagrantfile under libvirt, and walk through its README (root)
-	@$(AS_ROOT) tests/vm/disk.sh bookworm $(TARGET)/vm
+	@$(AS_ROOT) tests/vm/disk.sh $(TARGET)/vm bookworm
 	@$(AS_ROOT) tests/vm/vagrant.sh bookworm $(TARGET)/vm "$(or $(DEB),$(NEWEST_DEB))"
 NEWEST_DEB = $$(ls -t $(TARGET)/package/*.deb | head -n 1)
 

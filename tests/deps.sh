@@ -14,7 +14,8 @@ demo="$build sudo:sudo sshd:openssh-server ssh:openssh-client rsyslogd:rsyslog l
       chpasswd:passwd unshare:util-linux setpriv:util-linux nsenter:util-linux script:bsdutils
       ip:iproute2 hostname:hostname oathtool:oathtool expect:expect"
 test="$demo nginx:nginx openssl:openssl strace:strace pgrep:procps"
-vm="qemu-system-x86_64:qemu-system-x86 mmdebstrap:mmdebstrap mke2fs:e2fsprogs socat:socat
+# Without qemu-system-x86, which apt may have to remove something for: tests/vm/qemu.sh unpacks it.
+vm="mmdebstrap:mmdebstrap mke2fs:e2fsprogs socat:socat flock:util-linux
     expect:expect ssh:openssh-client ssh-keygen:openssh-client
     /usr/share/keyrings/debian-archive-keyring.gpg:debian-archive-keyring"
 vagrant="$vm vagrant:vagrant /usr/share/doc/vagrant-libvirt:vagrant-libvirt libvirtd:libvirt-daemon

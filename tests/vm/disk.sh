@@ -2,15 +2,27 @@
 # Builds a disk with a small Debian on it, for tests/vm/boot.sh: a stranger's server, with nothing of
 # ours on it. Needs root. Does nothing if the disk is there and this file has not changed since.
 #
-#   disk.sh bookworm|trixie FOLDER     makes FOLDER/RELEASE.{ext4,vmlinuz,initrd} and FOLDER/key
+#   disk.sh FOLDER bookworm|trixie...     makes FOLDER/RELEASE.{ext4,vmlinuz,initrd} and FOLDER/key
 #
 # People on it: root (password root-password) and vagrant, the one who set the machine up: FOLDER/key
 # is their ssh key, and sudo asks them no password.
 set -euo pipefail
 
-release=${1:-} folder=${2:-}
+folder=${1:-} release=${2:-}
 die() { echo "disk: $*" >&2; exit 1; }
-[[ $release =~ ^(bookworm|trixie)$ && -n $folder ]] || die "usage: disk.sh bookworm|trixie FOLDER"
+[[ -n $folder && $release =~ ^(bookworm|trixie)$ ]] || die "usage: disk.sh FOLDER bookworm|trixie..."
+
+# Several at the same time.
+if [ $# -gt 2 ]; then
+    shift
+    builders=()
+    for release in "$@"; do
+        "$0" "$folder" "$release" &
+        builders+=($!)
+    done
+    for builder in "${builders[@]}"; do wait "$builder"; done
+    exit
+fi
 
 packages=(
     linux-image-cloud-amd64 initramfs-tools systemd-sysv libpam-systemd dbus openssh-server
@@ -23,10 +35,12 @@ if [ "$release" = trixie ]; then packages+=(sudo-rs); fi
 umask 022
 mkdir -p "$folder"
 folder=$(cd "$folder" && pwd)
-[ -e "$folder/key" ] || ssh-keygen -q -t ed25519 -N '' -C 'pam_jit tests' -f "$folder/key"
 
 # One at a time; the next one finds it done.
-exec 9>"$folder/$release.lock"
+exec 8>"$folder/key.lock" 9>"$folder/$release.lock"
+flock 8
+[ -e "$folder/key" ] || ssh-keygen -q -t ed25519 -N '' -C 'pam_jit tests' -f "$folder/key"
+exec 8>&-
 flock 9
 disk=$folder/$release.ext4
 recipe=$(cat "$0" "$folder/key.pub" | sha256sum)
@@ -54,6 +68,8 @@ put /etc/fstab <<<'/dev/vda / ext4 errors=remount-ro 0 1'
 put /etc/motd </dev/null
 put /etc/default/locale </dev/null
 put /etc/systemd/network/wired.network <<<$'[Match]\nType=ether\n[Network]\nDHCP=ipv4\nLinkLocalAddressing=no'
+# The manager that each login starts for its user is dear on a slow core: one a boot will do.
+put /etc/systemd/logind.conf.d/slow.conf <<<$'[Login]\nUserStopDelaySec=infinity'
 put /etc/sudoers.d/vagrant 440 <<<'vagrant ALL=(ALL) NOPASSWD: ALL'
 chroot "$root" /bin/bash -euo pipefail >>"$log" 2>&1 <<'INSIDE' || die "setting it up failed; see $log"
 systemd-machine-id-setup

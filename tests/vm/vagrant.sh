@@ -21,6 +21,8 @@ outside() {
     deb=$(realpath "$3")
     [ -e "$folder/$release.ext4" ] || die "$folder/$release.ext4 is missing; tests/vm/disk.sh makes it"
     export VAGRANT_INSIDE=1
+    VAGRANT_QEMU=$("$here/qemu.sh" "$folder")
+    export VAGRANT_QEMU
     exec unshare --net --mount --pid --fork --kill-child bash "$here/vagrant.sh" "$release" "$folder" "$deb"
 }
 
@@ -64,14 +66,15 @@ make_box() {
 Vagrant.configure("2") do |config|
   config.ssh.private_key_path = "/mnt/home/key"
   config.ssh.insert_key = false
-  config.vm.boot_timeout = 600
+  config.vm.boot_timeout = 900
   config.vm.provider "libvirt" do |machine|
     machine.driver = "qemu"
+    machine.emulator_path = "$VAGRANT_QEMU"
     machine.cpu_mode = "custom"
     machine.cpu_model = "qemu64"
     machine.kernel = "/var/lib/libvirt/images/$release.vmlinuz"
     machine.initrd = "/var/lib/libvirt/images/$release.initrd"
-    machine.cmd_line = "root=/dev/vda rw console=ttyS0 quiet"
+    machine.cmd_line = "root=/dev/vda rw console=ttyS0 quiet mitigations=off norandmaps"
   end
 end
 END

@@ -1,19 +1,19 @@
 # The agent gone or hung: a no for people within the deadline, and root at the console gets in.
 chapter "Failure"
 
-proc refused_within {ms} {
+proc refused_within {seconds} {
     if {$::status == 0} { fail "sudo refused" }
     shows_not uid=0
-    if {$::took > $ms} { fail "an answer within $ms ms; it took $::took" }
+    if {$::took > $seconds} { fail "an answer within $seconds s; it took $::took" }
 }
 
 proc nobody_but_root {} {
     # The module waits 2 s; the rest is for a slow core to start sudo and end it.
-    type bob "sudo -n id"
-    refused_within 8000
+    timed bob "sudo -n id"
+    refused_within 15
     # sudo asks for her password three times, and PAM takes two seconds or so after each.
-    type alice "sudo id"
-    refused_within 25000
+    timed alice "sudo id"
+    refused_within 45
     if {[has_console]} {
         if {![sit_down root console]} { fail "root in, on the console" }
         type root "id -u"
@@ -78,14 +78,14 @@ step "Frozen for long: its watchdog ends it, and systemd starts another"
 must "rm -r $dropin && systemctl daemon-reload && systemctl restart jit-agentd"
 set pid [must "systemctl show -P MainPID jit-agentd"]
 admin "systemctl kill -s STOP jit-agentd"
-within 120 "another agent" {[answers_besides $pid]}
+within 300 "another agent" {[answers_besides $pid]}
 type alice "sudo id"
 shows uid=0(root)
 
 step "Killed: systemd starts another"
 set pid [must "systemctl show -P MainPID jit-agentd"]
 must "kill -9 $pid"
-within 60 "another agent" {[answers_besides $pid]}
+within 300 "another agent" {[answers_besides $pid]}
 type alice "sudo id"
 shows uid=0(root)
 revoke $a

@@ -11,7 +11,7 @@ to_machine $env(DEB) /var/tmp/pam-jit.deb
 set before [pam_files]
 must "bash /var/tmp/provision.sh install /var/tmp/pam-jit.deb"
 check "every file in /etc/pam.d as before" {[pam_files] eq $before}
-within 20 "an active agent" {[root "systemctl is-active jit-agentd"] eq "active"}
+within 120 "an active agent" {[root "systemctl is-active jit-agentd"] eq "active"}
 check "an agent that starts at boot" {[root "systemctl is-enabled jit-agentd"] eq "enabled"}
 must "jit clock show"
 

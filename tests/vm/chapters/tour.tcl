@@ -49,21 +49,21 @@ shows expired
 step "Observe mode: everything recorded, nothing refused"
 must "cp /etc/pam_jit/agent.toml /root/agent.toml"
 admin "printf '\[service.sudo]\\nmode = \"observe\"\\ngrant = true\\nmfa = \"15m\"\\n' >>/etc/pam_jit/agent.toml"
-within 20 "mode observe" {[string match {*"mode":*"observe"*} [root "jit check bob --service sudo --json"]]}
+within 120 "mode observe" {[string match {*"mode":*"observe"*} [root "jit check bob --service sudo --json"]]}
 type bob "sudo id"
 shows uid=0(root)
 check "nothing was asked" {$asked eq ""}
 admin "jit audit show --user bob -n 3"
 shows would=deny
 must "cat /root/agent.toml >/etc/pam_jit/agent.toml"
-within 20 "mode enforce" {[string match {*"mode":*"enforce"*} [root "jit check bob --service sudo --json"]]}
+within 120 "mode enforce" {[string match {*"mode":*"enforce"*} [root "jit check bob --service sudo --json"]]}
 
 step "The agent stopped: a quick no, and a way in for who looks after the machine"
 admin "systemctl stop jit-agentd"
-type alice "sudo id"
+timed alice "sudo id"
 check "sudo refuses" {$status != 0}
 shows_not uid=0
-check "a no within 10 s" {$took < 10000}
+check "a no within 10 s" {$took < 10}
 puts "   keeper\$ sudo id"
 set last_shown [exec {*}[ssh_command machine sudo -n id]]
 shows uid=0(root)
@@ -100,17 +100,17 @@ END
 }
 admin "cd /root/central && jit policy sign --key key --realm tour -o /etc/pam_jit/bundle.json grants.toml"
 must "cat /root/central/agent.toml >/etc/pam_jit/agent.toml; systemctl restart jit-agentd"
-within 30 "the central grant" {[string match *central:on-call* [root "jit grant list"]]}
+within 120 "the central grant" {[string match *central:on-call* [root "jit grant list"]]}
 type bob "sudo id"
 shows uid=0(root) on-call
 admin "sed -i 's/bob/eve/' /etc/pam_jit/bundle.json"
-within 30 "a rejected bundle" {[string match *reason=signature* [set last_shown [root "jit audit show --event policy"]]] ||
+within 120 "a rejected bundle" {[string match *reason=signature* [set last_shown [root "jit audit show --event policy"]]] ||
     [string match *reason=hash* $last_shown]}
 say $last_shown
 type bob "sudo id"
 shows uid=0(root)
 must "rm /etc/pam_jit/bundle.json; cat /root/agent.toml >/etc/pam_jit/agent.toml; systemctl restart jit-agentd"
-within 30 "no central grant" {![string match *on-call* [root "jit grant list"]]}
+within 120 "no central grant" {![string match *on-call* [root "jit grant list"]]}
 
 step "Reading the audit, and proving that nobody edited it"
 admin "jit audit show -n 5"
