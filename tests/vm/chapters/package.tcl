@@ -107,6 +107,11 @@ check "no state, no configuration" {![regexp -line {^/} $last_shown]}
 type alice "sudo id"
 shows uid=0(root)
 get_up alice
-reboot
+must "systemctl daemon-reload"
+check "every unit in order, and none of ours" {[root "systemctl --failed --no-legend; systemctl list-unit-files --no-legend 'jit*'"] eq ""}
 check "alice in by ssh" {[sit_down alice]}
-check "the machine complete" {[root "systemctl --failed --no-legend"] eq ""}
+get_up alice
+if {[has_console]} {
+    check "root in, on the console" {[sit_down root console]}
+    get_up root
+}

@@ -53,7 +53,7 @@ within 120 "mode observe" {[string match {*"mode":*"observe"*} [root "jit check 
 type bob "sudo id"
 shows uid=0(root)
 check "nothing was asked" {$asked eq ""}
-admin "jit audit show --user bob -n 3"
+admin "jit audit show --user bob --event decision -n 2"
 shows would=deny
 must "cat /root/agent.toml >/etc/pam_jit/agent.toml"
 within 120 "mode enforce" {[string match {*"mode":*"enforce"*} [root "jit check bob --service sudo --json"]]}
