@@ -35,6 +35,8 @@ work=$(mktemp -d)
 machine='' command=''
 end() {
     local it
+    # Whoever reads what is said here may be gone first.
+    trap "" PIPE
     for it in $command $machine; do
         kill "$it" 2>/dev/null || true
         wait "$it" 2>/dev/null || true
@@ -42,7 +44,7 @@ end() {
     rm -rf "$work"
 }
 trap end EXIT
-trap 'exit 130' INT TERM HUP
+trap 'exit 130' INT TERM HUP PIPE
 
 port=
 for _ in $(seq 20); do
