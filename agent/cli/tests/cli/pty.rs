@@ -32,10 +32,11 @@ impl Pty {
         };
         let pty = openpty(&size, None).unwrap();
         let slave = || Stdio::from(pty.slave.try_clone().unwrap());
-        // setsid(1) makes standard input the controlling terminal; doing it here would be unsafe.
+        // setsid(1) makes standard input the controlling terminal, and env(1) has signals do what
+        // they do by default, whatever they do to these tests; doing it here would be unsafe.
         let mut session = Command::new("setsid");
         session
-            .arg("--ctty")
+            .args(["--ctty", "env", "--default-signal"])
             .arg(command.get_program())
             .args(command.get_args());
         session.env_clear();
