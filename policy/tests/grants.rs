@@ -319,20 +319,9 @@ fn a_half_written_file_never_grants_more_than_the_whole() {
             // Cut between its lines a grant can be wider: that is why a file must rest before it is
             // read. Never may it name anybody or anything that the whole does not.
             assert_eq!(grant.who, whole[0].who);
-            assert!(
-                grant
-                    .terms
-                    .services
-                    .iter()
-                    .all(|s| whole[0].terms.services.contains(s))
-            );
-            assert!(
-                grant
-                    .terms
-                    .run_as
-                    .iter()
-                    .all(|s| whole[0].terms.run_as.contains(s))
-            );
+            let (part, whole) = (&grant.terms, &whole[0].terms);
+            assert!(part.services.iter().all(|s| whole.services.contains(s)));
+            assert!(part.run_as.iter().all(|s| whole.run_as.contains(s)));
         }
     }
 }

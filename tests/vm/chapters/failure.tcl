@@ -33,6 +33,15 @@ proc answers_besides {pid} {
     return [expr {$::status == 0}]
 }
 
+# Ends the agent that runs, and waits till another one serves people.
+proc replaced_after {how} {
+    set pid [must "systemctl show -P MainPID jit-agentd"]
+    admin "systemctl kill -s $how jit-agentd"
+    within 300 "another agent" {[answers_besides $pid]}
+    type alice "sudo id"
+    shows uid=0(root)
+}
+
 sit_down alice
 sit_down bob
 set a [grant alice "--service sudo --for 15m"]
@@ -76,18 +85,10 @@ shows uid=0(root)
 
 step "Frozen for long: its watchdog ends it, and systemd starts another"
 must "rm -r $dropin && systemctl daemon-reload && systemctl restart jit-agentd"
-set pid [must "systemctl show -P MainPID jit-agentd"]
-admin "systemctl kill -s STOP jit-agentd"
-within 300 "another agent" {[answers_besides $pid]}
-type alice "sudo id"
-shows uid=0(root)
+replaced_after STOP
 
 step "Killed: systemd starts another"
-set pid [must "systemctl show -P MainPID jit-agentd"]
-must "kill -9 $pid"
-within 300 "another agent" {[answers_besides $pid]}
-type alice "sudo id"
-shows uid=0(root)
+replaced_after KILL
 revoke $a
 revoke $b
 get_up alice
