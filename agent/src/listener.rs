@@ -69,9 +69,8 @@ pub struct Listener {
 #[derive(Debug)]
 pub struct Serving {
     site: Arc<Site>,
-    threads: Vec<JoinHandle<()>>,
-    /// Where each of them accepts.
-    doors: Vec<Door>,
+    /// Each with the door at which it accepts.
+    threads: Vec<(Door, JoinHandle<()>)>,
 }
 
 /// What the threads that accept share.
@@ -133,7 +132,6 @@ impl Listener {
                 stopped: AtomicBool::new(false),
             }),
             threads: Vec::new(),
-            doors: Vec::new(),
         };
         let cores = thread::available_parallelism().map_or(MOST_THREADS, NonZero::get);
         let doors =
@@ -143,8 +141,7 @@ impl Listener {
             let thread = thread::Builder::new()
                 .name("listener".to_owned())
                 .spawn(move || site.accept(door))?;
-            serving.threads.push(thread);
-            serving.doors.push(door);
+            serving.threads.push((door, thread));
         }
         Ok(serving)
     }
@@ -158,24 +155,24 @@ impl Drop for Serving {
     fn drop(&mut self) {
         let site = &self.site;
         site.stopped.store(true, Ordering::Relaxed);
-        for door in &self.doors {
+        for (door, _) in &self.threads {
             // Whoever sleeps in accept(2) is woken by a caller, be it one who says nothing.
             let path = site.listener.at(*door).local_addr();
             let path = path.iter().find_map(SocketAddr::as_pathname);
             let _ = path.map(handover::call);
         }
-        let out = || self.threads.iter().all(JoinHandle::is_finished) && site.quota.is_idle();
+        let out = || self.threads.iter().all(|(_, thread)| thread.is_finished());
         let end = Instant::now() + LAST_ANSWERS;
-        while !out() && Instant::now() < end {
+        while !(out() && site.quota.is_idle()) && Instant::now() < end {
             thread::sleep(Duration::from_millis(2));
         }
-        if !self.threads.iter().all(JoinHandle::is_finished) {
+        if !out() {
             // Nobody could be called there. This wakes them, but the sockets are done with.
-            for door in &self.doors {
+            for (door, _) in &self.threads {
                 let _ = shutdown(site.listener.at(*door).as_raw_fd(), Shutdown::Both);
             }
         }
-        for thread in self.threads.drain(..) {
+        for (_, thread) in self.threads.drain(..) {
             // One that panicked is out already.
             let _ = thread.join();
         }
