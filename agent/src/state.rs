@@ -147,12 +147,21 @@ impl State {
     ///
     /// A bad name, or the system refuses (a full disk, say).
     pub fn write(&self, name: &str, bytes: &[u8]) -> Result<(), StateError> {
+        self.write_pieces(name, &[bytes])
+    }
+
+    /// As [`State::write`], with the content in pieces.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn write_pieces(&self, name: &str, pieces: &[&[u8]]) -> Result<(), StateError> {
         if RESERVED.contains(&name) {
             return Err(StateError::Name {
                 name: name.to_owned(),
             });
         }
-        self.put(name, bytes)
+        self.put(name, pieces)
     }
 
     /// Removes a file, durably; one that is not there is no error.
@@ -192,7 +201,7 @@ impl State {
         Ok(names)
     }
 
-    fn put(&self, name: &str, bytes: &[u8]) -> Result<(), StateError> {
+    fn put(&self, name: &str, pieces: &[&[u8]]) -> Result<(), StateError> {
         let path = self.path(name)?;
         let folder = self.folder_of(name);
         if folder != self.dir {
@@ -200,7 +209,7 @@ impl State {
         }
         let nr = self.unfinished.fetch_add(1, Ordering::Relaxed);
         let unfinished = folder.join(format!("{UNFINISHED}{nr}"));
-        let written = write_new(&unfinished, bytes).and_then(|()| {
+        let written = write_new(&unfinished, pieces).and_then(|()| {
             fs::rename(&unfinished, &path).map_err(|e| failed(&path, "renaming", e))
         });
         if let Err(error) = written {
@@ -261,7 +270,7 @@ impl State {
             }
             None => {
                 aws_lc_rs::rand::fill(self.key.as_mut()).map_err(|_| StateError::Random)?;
-                self.put(KEY, self.key.as_ref())?;
+                self.put(KEY, &[self.key.as_ref()])?;
                 self.key_is_new = true;
             }
         }
@@ -406,7 +415,7 @@ fn read_file(path: &Path) -> io::Result<Option<Vec<u8>>> {
     Ok(Some(bytes))
 }
 
-fn write_new(path: &Path, bytes: &[u8]) -> Result<(), StateError> {
+fn write_new(path: &Path, pieces: &[&[u8]]) -> Result<(), StateError> {
     let mut file = OpenOptions::new()
         .write(true)
         .create_new(true)
@@ -415,8 +424,10 @@ fn write_new(path: &Path, bytes: &[u8]) -> Result<(), StateError> {
         .map_err(|e| failed(path, "creating", e))?;
     #[cfg(test)]
     failpoint::reached(failpoint::Point::Created);
-    file.write_all(bytes)
-        .map_err(|e| failed(path, "writing", e))?;
+    for piece in pieces {
+        file.write_all(piece)
+            .map_err(|e| failed(path, "writing", e))?;
+    }
     #[cfg(test)]
     failpoint::reached(failpoint::Point::Written);
     file.sync_all().map_err(|e| failed(path, "syncing", e))?;

@@ -115,7 +115,7 @@ fn no_name_leaves_the_folder_or_hits_what_is_not_the_callers() {
         );
     }
     for name in [
-        "bundle.json",
+        "bundle",
         "floors",
         "factors/0.json",
         "grants.d/inc-4711.toml",

@@ -19,6 +19,7 @@ use serde_json::Value;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpListener;
+use std::os::unix::fs::MetadataExt as _;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -101,6 +102,53 @@ async fn the_same_bundle_is_not_sent_twice() {
         source.access_log()
     );
     assert_eq!(agent.count(&["\"applied\""]), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_start_what_is_in_force_is_known_when_it_comes_again() {
+    let source = Source::new();
+    let bundle = source.bundle(&grant("one", "alice"));
+    source.serve(&bundle);
+    let host = Host::new();
+    let config = host.config(&source.policy(""));
+    let agent = host.start(&config).await;
+    agent.has(&["central:one"], LONG).await;
+    agent.stop().await;
+    let kept = || fs::metadata(host.path("state/bundle")).unwrap().ino();
+    let before = kept();
+    let agent = host.start(&config).await;
+    let asked = source.access_log().len();
+    agent.grants.refresh().await.unwrap();
+    assert!(source.access_log().len() > asked);
+    assert_eq!(agent.count(&["\"applied\""]), 2, "once at each start");
+    assert_eq!(kept(), before);
+    // The head in force around other grants.
+    let mixed = bundle.replace("alice", "mallory");
+    refused(&source, &agent, mixed, "hash").await;
+}
+
+/// How keys are changed: everybody trusts both, the source signs with the new one, nobody trusts the
+/// old one any more.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_head_signed_by_another_key_is_kept() {
+    let mut source = Source::new();
+    let grants = grant("one", "alice");
+    let mut facts = None;
+    source.serve(source.bundle_of(&grants, |made| facts = Some(made.clone())));
+    let old = std::mem::replace(&mut source.key, SigningKey::generate().unwrap());
+    let both = format!(
+        "trusted_keys = [\"{}\", \"{}\"]",
+        old.public(),
+        source.key.public()
+    );
+    let host = Host::new();
+    let agent = host.start(&host.config(&source.policy(&both))).await;
+    agent.has(&["central:one"], LONG).await;
+    source.serve(source.bundle_of(&grants, |made| *made = facts.unwrap()));
+    agent.grants.refresh().await.unwrap();
+    source.down();
+    agent.grants.apply_config(host.config(&source.policy("")));
+    assert_eq!(agent.ids(), ["central:one"], "without the source");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -629,7 +677,9 @@ async fn a_bundle_that_time_refused_at_the_start_is_tried_again_without_a_source
     // As after a start with the clock some minutes slow.
     let ahead = Timestamp::now() + SignedDuration::from_secs(10 * 60 + 4);
     let bundle = source.bundle_of(&grant("two", "alice"), |facts| facts.issued_at = ahead);
-    fs::write(host.path("state/bundle.json"), bundle).unwrap();
+    let bundle: serde_json::Value = serde_json::from_str(&bundle).unwrap();
+    let kept = format!("{}\n{}", bundle["head"], bundle["grants"].as_str().unwrap());
+    fs::write(host.path("state/bundle"), kept).unwrap();
     let agent = host.start(&host.config(&source.policy(""))).await;
     assert_eq!(agent.ids(), [""; 0]);
     agent
@@ -644,7 +694,7 @@ async fn a_bundle_that_was_edited_on_disk_does_not_hold() {
     let (host, agent) = accepted(&source, "").await;
     agent.stop().await;
     source.down();
-    let path = host.path("state/bundle.json");
+    let path = host.path("state/bundle");
     let text = fs::read_to_string(&path)
         .unwrap()
         .replace("alice", "mallory");

@@ -1,16 +1,50 @@
-//! Grants from text: what is taken reads back the same, holds no longer than it says, and what is
-//! refused is said printably.
+//! Grants from text: what is taken reads back the same, is what it is when it is read alone, holds
+//! no longer than it says, and what is refused is said printably.
 //!
 //! Input: a text, read as TOML and as JSON.
 #![no_main]
 
 use jit_policy::grant::{GrantError, Parsed, parse_json, parse_toml, to_json, to_toml};
 use jit_policy::{
-    Ask, Factor, HostFacts, Index, Moment, Origin, Snapshot, Target, Who, decide, explain,
+    Ask, Factor, Grant, HostFacts, Index, Moment, Origin, Snapshot, Target, Who, decide, explain,
 };
 use libfuzzer_sys::fuzz_target;
-use std::collections::HashSet;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
+
+/// Reads each grant of a JSON text with nothing beside it, and no other's terms known.
+fn one_by_one(text: &str) {
+    let Ok(Parsed { grants, .. }) = parse_json(text) else {
+        return;
+    };
+    let file: BTreeMap<String, Vec<&RawValue>> = serde_json::from_str(text).unwrap();
+    let mut alone: HashMap<Box<str>, Vec<Option<Grant>>> = HashMap::new();
+    for raw in &file["grants"] {
+        if let Ok(only) = serde_json::from_str::<OnlyId>(raw.get()) {
+            let object = raw.get().starts_with('{');
+            let grant = serde_json::from_str(raw.get()).ok().filter(|_| object);
+            alone.entry(only.id).or_default().push(grant);
+        }
+    }
+    let mut expected: HashMap<_, _> = alone
+        .into_iter()
+        .filter_map(|(id, all)| match <[_; 1]>::try_from(all) {
+            Ok([Some(grant)]) => Some((id, grant)),
+            _ => None,
+        })
+        .collect();
+    for grant in &grants {
+        assert_eq!(expected.remove(&grant.id).as_ref(), Some(grant));
+    }
+    assert!(expected.is_empty(), "{expected:?}");
+}
+
+#[derive(Deserialize)]
+struct OnlyId {
+    id: Box<str>,
+}
 
 fn check(read: Result<Parsed, GrantError>) {
     let parsed = match read {
@@ -24,9 +58,15 @@ fn check(read: Result<Parsed, GrantError>) {
     assert_eq!(ids.len(), parsed.grants.len());
     for grant in &parsed.grants {
         let again = parse_toml(&to_toml(grant)).unwrap();
-        assert_eq!((&again.grants[..], again.faults.len()), (std::slice::from_ref(grant), 0));
+        assert_eq!(
+            (&again.grants[..], again.faults.len()),
+            (std::slice::from_ref(grant), 0)
+        );
     }
-    assert_eq!(parse_json(&to_json(&parsed.grants)).unwrap().grants, parsed.grants);
+    assert_eq!(
+        parse_json(&to_json(&parsed.grants)).unwrap().grants,
+        parsed.grants
+    );
     ask(parsed);
 }
 
@@ -53,7 +93,11 @@ fn ask(parsed: Parsed) {
                 floor: Factor::Age(900),
             };
             for time in [grant.not_after, grant.not_before.unwrap_or(grant.not_after)] {
-                let at = Moment { latest: time, earliest: time, settled: true };
+                let at = Moment {
+                    latest: time,
+                    earliest: time,
+                    settled: true,
+                };
                 let decision = decide(&snapshot, &ask, &at);
                 if decision.allowed {
                     assert!(decision.until.unwrap() > time);
@@ -70,4 +114,5 @@ fn ask(parsed: Parsed) {
 fuzz_target!(|text: &str| {
     check(parse_toml(text));
     check(parse_json(text));
+    one_by_one(text);
 });

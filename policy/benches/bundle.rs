@@ -7,11 +7,15 @@
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use jiff::{SignedDuration, Timestamp};
-use jit_policy::bundle::{Facts, Floor, Trust, open, seal};
+use jit_policy::bundle::{Bundle, Facts, Floor, Rejected, Trust, seal};
 use jit_policy::grant::{Draft, parse_toml, to_json, to_toml};
 use jit_policy::sign::SigningKey;
 use jit_policy::{Factor, Grant, HostFacts, Index, Origin};
 use std::hint::black_box;
+
+/// The agent's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn grant(n: usize) -> Grant {
     let draft = Draft {
@@ -31,9 +35,7 @@ fn grant(n: usize) -> Grant {
     draft.build().unwrap()
 }
 
-fn verify_and_load(c: &mut Criterion) {
-    let mut bench = c.benchmark_group("bundle: verify and load");
-    bench.sample_size(10);
+fn load(c: &mut Criterion) {
     let now: Timestamp = "2026-11-21T11:00:00Z".parse().unwrap();
     let key = SigningKey::generate().unwrap();
     let facts = Facts {
@@ -55,15 +57,30 @@ fn verify_and_load(c: &mut Criterion) {
         floor: &floor,
         now,
     };
+    let load = |bundle: Result<Bundle<'_>, Rejected>| {
+        let opened = bundle.unwrap().verify(&trust).unwrap().open().unwrap();
+        Index::build(Origin::Central, opened.parsed.grants, &host)
+    };
     for size in [1, 1_000, 100_000] {
         let grants: Vec<Grant> = (0..size).map(grant).collect();
-        let bundle = seal(&key, &facts, &to_json(&grants)).unwrap();
-        bench.throughput(Throughput::Bytes(bundle.len() as u64));
-        bench.bench_function(BenchmarkId::from_parameter(size), |b| {
-            b.iter(|| {
-                let opened = open(black_box(bundle.as_bytes()), &trust).unwrap();
-                Index::build(Origin::Central, opened.parsed.grants, &host)
-            });
+        let sent = seal(&key, &facts, &to_json(&grants)).unwrap();
+        let (line, text) = {
+            let verified = Bundle::read(sent.as_bytes())
+                .unwrap()
+                .verify(&trust)
+                .unwrap();
+            let (line, text) = verified.to_keep();
+            (line, text.to_owned())
+        };
+        let kept = line + &text;
+        let mut bench = c.benchmark_group("bundle: load");
+        bench.sample_size(10);
+        bench.throughput(Throughput::Bytes(sent.len() as u64));
+        bench.bench_function(BenchmarkId::new("as kept", size), |b| {
+            b.iter(|| load(Bundle::restore(black_box(kept.as_bytes()))));
+        });
+        bench.bench_function(BenchmarkId::new("as sent", size), |b| {
+            b.iter(|| load(Bundle::read(black_box(sent.as_bytes()))));
         });
     }
 }
@@ -87,5 +104,5 @@ fn read_toml(c: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, verify_and_load, read_toml);
+criterion_group!(benches, load, read_toml);
 criterion_main!(benches);

@@ -3,14 +3,14 @@
 use crate::condition::{When, Window, parse_net};
 use crate::duration::parse_duration;
 use crate::factor::Factor;
-use crate::grant::{Grant, Terms, Who};
+use crate::grant::{Grant, Names, Terms, Who};
 use crate::text::{check_id, check_name, check_remark, quoted};
 use ipnet::IpNet;
 use jiff::Timestamp;
 use serde::de::{Deserializer, MapAccess, Visitor, value::MapAccessDeserializer};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::fmt;
 use std::hash::Hash;
 use std::ops::Deref;
@@ -150,6 +150,46 @@ impl<'a> Draft<'a> {
 
     /// As [`Draft::build`]; lists that are equal to those of an earlier grant are shared with it.
     pub(crate) fn build_in(self, pool: &mut Pool<'a>) -> Result<Grant, String> {
+        let particulars = Particulars {
+            id: self.id,
+            user: self.user,
+            group: self.group,
+            not_before: self.not_before,
+            not_after: self.not_after,
+            reason: self.reason,
+            ticket: self.ticket,
+        };
+        let terms = TermsDraft {
+            services: self.services,
+            run_as: self.run_as,
+            hosts: self.hosts,
+            mfa: self.mfa,
+            approved_by: self.approved_by,
+            max_offline: self.max_offline,
+            when: self.when,
+        };
+        particulars.build(|| pool.terms(terms))
+    }
+}
+
+/// What a grant says besides its [`Terms`], as written.
+#[derive(Clone)]
+pub(crate) struct Particulars<'a> {
+    pub id: Text<'a>,
+    pub user: Option<Text<'a>>,
+    pub group: Option<Text<'a>>,
+    pub not_before: Option<Timestamp>,
+    pub not_after: Timestamp,
+    pub reason: Option<Text<'a>>,
+    pub ticket: Option<Text<'a>>,
+}
+
+impl Particulars<'_> {
+    /// Checks every field, then makes the grant with these terms.
+    pub(crate) fn build(
+        self,
+        terms: impl FnOnce() -> Result<Arc<Terms>, String>,
+    ) -> Result<Grant, String> {
         check_id("id", &self.id)?;
         let who = who(self.user, self.group)?;
         if self.not_before.is_some_and(|start| start >= self.not_after) {
@@ -160,19 +200,10 @@ impl<'a> Draft<'a> {
                 .as_deref()
                 .map_or(Ok(()), |text| check_remark(what, text))?;
         }
-        let terms = TermsDraft {
-            services: self.services,
-            run_as: self.run_as,
-            hosts: self.hosts,
-            mfa: self.mfa,
-            approved_by: self.approved_by,
-            max_offline: self.max_offline,
-            when: self.when,
-        };
         Ok(Grant {
             id: self.id.into(),
             who,
-            terms: pool.terms(terms)?,
+            terms: terms()?,
             not_before: self.not_before,
             not_after: self.not_after,
             reason: self.reason.map(Into::into),
@@ -182,8 +213,10 @@ impl<'a> Draft<'a> {
 }
 
 /// A grant's [`Terms`] as written.
-#[derive(PartialEq)]
-struct TermsDraft<'a> {
+#[derive(PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TermsDraft<'a> {
+    #[serde(borrow)]
     services: Vec<Text<'a>>,
     run_as: Option<Vec<Text<'a>>>,
     hosts: Option<Vec<Text<'a>>>,
@@ -197,11 +230,11 @@ fn who(user: Option<Text<'_>>, group: Option<Text<'_>>) -> Result<Who, String> {
     match (user, group) {
         (Some(user), None) => {
             check_name("user", &user)?;
-            Ok(Who::User((*user).into()))
+            Ok(Who::User(user.into()))
         }
         (None, Some(group)) => {
             check_name("group", &group)?;
-            Ok(Who::Group((*group).into()))
+            Ok(Who::Group(group.into()))
         }
         (Some(_), Some(_)) => Err("user and group: name one of them, not both".to_owned()),
         (None, None) => Err("user or group: name one of them".to_owned()),
@@ -247,77 +280,81 @@ fn few<'a, T>(what: &str, items: &'a [T]) -> Result<&'a [T], String> {
 }
 
 /// What earlier grants said: grants of one file repeat each other, and sharing what they repeat
-/// keeps 100,000 of them small. A list is checked when it is first seen.
+/// keeps 100,000 of them small.
 #[derive(Default)]
 pub(crate) struct Pool<'a> {
-    /// Those of the grant before this one: neighbours in a file are mostly alike, and to compare
-    /// them costs less than to look each list up.
+    /// Those of the grant before this one: neighbours in a file are mostly alike.
     last: Option<(TermsDraft<'a>, Arc<Terms>)>,
-    services: Seen<Text<'a>, Box<str>>,
-    run_as: Seen<Text<'a>, Box<str>>,
-    hosts: Seen<Text<'a>, Box<str>>,
-    approved_by: Seen<Text<'a>, Box<str>>,
-    sources: Seen<Text<'a>, IpNet>,
-    schedules: Seen<WindowDraft<'a>, Window>,
+    lists: Lists,
 }
-
-/// Lists as written, and what they mean.
-type Seen<K, V> = HashMap<Vec<K>, Arc<[V]>>;
 
 impl<'a> Pool<'a> {
     fn terms(&mut self, draft: TermsDraft<'a>) -> Result<Arc<Terms>, String> {
         if let Some((_, terms)) = self.last.as_ref().filter(|(last, _)| *last == draft) {
             return Ok(Arc::clone(terms));
         }
-        let terms = Arc::new(self.new_terms(&draft)?);
+        let terms = Arc::new(draft.build_in(&mut self.lists)?);
         self.last = Some((draft, Arc::clone(&terms)));
         Ok(terms)
     }
+}
 
-    fn new_terms(&mut self, draft: &TermsDraft<'a>) -> Result<Terms, String> {
-        let services = some("services", &draft.services)?;
+/// The lists that were read so far, each of them once.
+#[derive(Default)]
+pub(crate) struct Lists {
+    names: HashSet<Names>,
+    sources: HashSet<Arc<[IpNet]>>,
+    schedules: HashSet<Arc<[Window]>>,
+}
+
+impl TermsDraft<'_> {
+    /// Checks every field; lists that are equal to earlier ones are shared with them.
+    pub(crate) fn build_in(&self, lists: &mut Lists) -> Result<Terms, String> {
+        let services = some("services", &self.services)?;
         let root = ["root".into()];
-        let run_as = match &draft.run_as {
+        let run_as = match &self.run_as {
             Some(targets) => some("run_as", targets)?,
             None => &root,
         };
-        let hosts = match &draft.hosts {
+        let hosts = match &self.hosts {
             Some(hosts) => some("hosts", hosts)?,
             None => &[],
         };
         let approved_by = few(
             "approved_by",
-            draft.approved_by.as_deref().unwrap_or_default(),
+            self.approved_by.as_deref().unwrap_or_default(),
         )?;
-        let max_offline = match &draft.max_offline {
+        let approver = |name: &str| check_name("approved_by", name);
+        let max_offline = match &self.max_offline {
             Some(text) => Some(parse_duration(text).map_err(|why| format!("max_offline: {why}"))?),
             None => None,
         };
+        let names = &mut lists.names;
         Ok(Terms {
-            services: share(&mut self.services, services, named(check_service))?,
-            run_as: share(&mut self.run_as, run_as, named(check_target))?,
-            hosts: share(&mut self.hosts, hosts, named(crate::host::check_pattern))?,
-            mfa: draft.mfa,
-            approved_by: share(
-                &mut self.approved_by,
-                approved_by,
-                named(|name| check_name("approved_by", name)),
-            )?,
+            services: share(names, services, named(check_service))?,
+            run_as: share(names, run_as, named(check_target))?,
+            hosts: share(names, hosts, named(crate::host::check_pattern))?,
+            mfa: self.mfa,
+            approved_by: share(names, approved_by, named(approver))?,
             max_offline,
-            when: match &draft.when {
-                Some(when) => self.when(when)?,
+            when: match &self.when {
+                Some(when) => when.build_in(lists)?,
                 None => When::default(),
             },
         })
     }
+}
 
-    fn when(&mut self, draft: &WhenDraft<'a>) -> Result<When, String> {
+impl WhenDraft<'_> {
+    fn build_in(&self, lists: &mut Lists) -> Result<When, String> {
         let mut when = When::default();
-        if let Some(nets) = &draft.source {
-            when.source = share(&mut self.sources, some("source", nets)?, |n| parse_net(n))?;
+        if let Some(nets) = &self.source {
+            let nets = some("source", nets)?;
+            when.source = share(&mut lists.sources, nets, |net| parse_net(net))?;
         }
-        if let Some(windows) = &draft.schedule {
-            when.schedule = share(&mut self.schedules, some("schedule", windows)?, |w| {
+        if let Some(windows) = &self.schedule {
+            let windows = some("schedule", windows)?;
+            when.schedule = share(&mut lists.schedules, windows, |w| {
                 Window::parse(&w.days, &w.from, &w.to, &w.zone)
             })?;
         }
@@ -332,16 +369,17 @@ fn named(
     move |name| check(name).map(|()| (**name).into())
 }
 
-fn share<K: Clone + Hash + Eq, V>(
-    seen: &mut Seen<K, V>,
+fn share<K, V: Hash + Eq>(
+    seen: &mut HashSet<Arc<[V]>>,
     list: &[K],
     read: impl Fn(&K) -> Result<V, String>,
 ) -> Result<Arc<[V]>, String> {
-    if let Some(known) = seen.get(list) {
+    let values: Vec<V> = list.iter().map(read).collect::<Result<_, _>>()?;
+    if let Some(known) = seen.get(&*values) {
         return Ok(Arc::clone(known));
     }
-    let values: Arc<[V]> = list.iter().map(read).collect::<Result<_, _>>()?;
-    seen.insert(list.to_vec(), Arc::clone(&values));
+    let values: Arc<[V]> = values.into();
+    seen.insert(Arc::clone(&values));
     Ok(values)
 }
 

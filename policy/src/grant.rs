@@ -14,12 +14,23 @@ pub use crate::parse::{
 pub type Names = Arc<[Box<str>]>;
 
 /// Whom a grant names.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Who {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Who<N = Box<str>> {
     /// A person, by login name.
-    User(Arc<str>),
+    User(N),
     /// The members of a group of the host.
-    Group(Arc<str>),
+    Group(N),
+}
+
+impl Who {
+    /// The same, borrowed.
+    #[must_use]
+    pub fn as_deref(&self) -> Who<&str> {
+        match self {
+            Self::User(name) => Who::User(name),
+            Self::Group(name) => Who::Group(name),
+        }
+    }
 }
 
 /// A grant that was checked: every field means something. Made by [`Draft::build`], [`parse_toml`]

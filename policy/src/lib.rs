@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+mod alike;
 pub mod bundle;
 pub mod condition;
 pub mod decide;

@@ -1,5 +1,6 @@
 //! Grants from text and back: TOML for people, the same fields as JSON in bundles.
 
+use crate::alike::Alike;
 use crate::draft::{Draft, Pool, WhenDraft, WindowDraft};
 use crate::duration::format_duration;
 use crate::factor::Factor;
@@ -10,7 +11,6 @@ use jiff::Timestamp;
 use serde::de::IntoDeserializer as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
-use std::borrow::Borrow;
 use std::collections::{BTreeSet, HashSet};
 use std::hash::{BuildHasher as _, RandomState};
 use toml::Spanned;
@@ -71,14 +71,13 @@ pub fn parse_toml(text: &str) -> Result<Parsed, GrantError> {
 
 fn toml_in_parts(text: &str, size: usize) -> Result<Parsed, GrantError> {
     match toml_parts(text, size) {
-        Some(read) => Ok(read.finish(&Lines::of(&[text]))),
+        Some(read) => Ok(read.finish(&Lines::of(text))),
         None => toml_whole(text),
     }
 }
 
 fn toml_whole(text: &str) -> Result<Parsed, GrantError> {
-    let pieces = [text];
-    let lines = Lines::of(&pieces);
+    let lines = Lines::of(text);
     let whole = |(at, message): (usize, String)| {
         let (line, column) = lines.position(at);
         GrantError {
@@ -182,18 +181,9 @@ pub fn parse_json(text: &str) -> Result<Parsed, GrantError> {
 }
 
 fn json_in_parts(text: &str, size: usize) -> Result<Parsed, GrantError> {
-    json_of_pieces(&[text], size)
-}
-
-/// As [`parse_json`], of a text that lies in pieces.
-pub(crate) fn json_of_pieces(
-    pieces: &[impl Borrow<str>],
-    size: usize,
-) -> Result<Parsed, GrantError> {
-    let pieces: Vec<&str> = pieces.iter().map(Borrow::borrow).collect();
-    match json_parts(&pieces, size) {
-        Some(read) => Ok(read.finish(&Lines::of(&pieces))),
-        None => json_whole(&pieces.concat()),
+    match json_parts(text, size) {
+        Some(read) => Ok(read.finish(&Lines::of(text))),
+        None => json_whole(text),
     }
 }
 
@@ -203,73 +193,101 @@ fn json_whole(text: &str) -> Result<Parsed, GrantError> {
         column: e.column(),
         message: printable(&e.to_string()),
     })?;
+    if !is_object(after_blanks(text)) {
+        return Err(GrantError {
+            line: 1,
+            column: 1,
+            message: "write an object: {\"grants\":[…]}".to_owned(),
+        });
+    }
     let mut reader = Reader::at(0);
     for raw in file.grants {
         // Both borrow from `text`, so the difference of their addresses is the offset.
         let at = (raw.get().as_ptr() as usize).saturating_sub(text.as_ptr() as usize);
         take_json(at, raw, &mut reader);
     }
-    Ok(reader.read.finish(&Lines::of(&[text])))
+    Ok(reader.read.finish(&Lines::of(text)))
 }
 
 /// Reads a text as [`to_json`] writes it in parts, each of which begins with a grant (see
-/// [`crate::parts`]); gives nothing if anything about it is odd but single grants. The pieces it
-/// lies in are cut like it, and for the same reason it does not matter where.
-fn json_parts(pieces: &[&str], size: usize) -> Option<Read> {
+/// [`crate::parts`]); gives nothing if anything about it is odd but single grants.
+fn json_parts(text: &str, size: usize) -> Option<Read> {
     const OPEN: &str = "{\"grants\":[";
     /// Where one grant most likely ends and another begins.
     const NEXT: &str = "},{\"id\":";
-    let mut parts = Vec::new();
-    let mut base = 0;
-    for piece in pieces {
-        for part in parts::cut(piece, NEXT, 2, size) {
-            parts.push((base + part.start, piece.get(part)?));
-        }
-        base += piece.len();
-    }
-    let (at, first) = parts.first_mut()?;
-    (*at, *first) = (OPEN.len(), first.strip_prefix(OPEN)?);
-    let (last, others) = parts.split_last_mut()?;
-    last.1 = last.1.strip_suffix("]}")?;
-    for (_, part) in others {
+    let grants = text.strip_prefix(OPEN)?.strip_suffix("]}")?;
+    let parts = parts::cut(grants, NEXT, 2, size);
+    let last = parts.len().checked_sub(1)?;
+    let parts: Vec<_> = parts.into_iter().enumerate().collect();
+    let read = parts::each(&parts, |(nth, part)| {
+        let grants = grants.get(part.clone())?;
         // The comma after a part's last grant, which the cut left with it.
-        *part = part.strip_suffix(',')?;
-    }
-    let read = parts::each(&parts, |(at, part)| json_part(part, *at));
+        let grants = if *nth == last {
+            grants
+        } else {
+            grants.strip_suffix(',')?
+        };
+        json_part(grants, OPEN.len() + part.start)
+    });
     Some(Read::join(read?))
 }
 
 /// Reads grants with commas between them, of which the first begins at `base`.
 fn json_part(text: &str, base: usize) -> Option<Read> {
     let mut reader = Reader::at(base);
-    let mut at = 0;
+    let mut alike = Alike::default();
+    let mut rest = after_blanks(text);
     loop {
-        let rest = text.get(at..)?;
-        let mut grants = serde_json::Deserializer::from_str(rest).into_iter::<Draft<'_>>();
-        if let Some(Ok(draft)) = grants.next() {
-            let end = at + grants.byte_offset();
-            let id = || only_id(text.get(at..end)?);
-            reader.take(at, id, Ok(draft));
-            at = end;
-        } else {
-            let mut raws = serde_json::Deserializer::from_str(rest).into_iter::<&RawValue>();
-            let raw = raws.next()?.ok()?;
-            let end = at + raws.byte_offset();
-            take_json(end - raw.get().len(), raw, &mut reader);
-            at = end;
-        }
-        let rest = text.get(at..)?.trim_start_matches([' ', '\t', '\r', '\n']);
+        let at = text.len() - rest.len();
+        rest = match alike.read(rest) {
+            Some((grant, rest)) => {
+                reader.keep(at, grant);
+                rest
+            }
+            None => json_grant(rest, at, &mut reader)?,
+        };
+        rest = after_blanks(rest);
         if rest.is_empty() {
             return Some(reader.read);
         }
-        at = text.len() - rest.strip_prefix(',')?.len();
+        rest = after_blanks(rest.strip_prefix(',')?);
     }
+}
+
+/// Reads the grant that a text begins with, and gives what follows it; nothing if that is no JSON.
+fn json_grant<'a>(text: &'a str, at: usize, reader: &mut Reader<'a>) -> Option<&'a str> {
+    let mut grants = serde_json::Deserializer::from_str(text).into_iter::<Draft<'_>>();
+    if is_object(text)
+        && let Some(Ok(draft)) = grants.next()
+    {
+        let (grant, rest) = text.split_at_checked(grants.byte_offset())?;
+        reader.take(at, || only_id(grant), Ok(draft));
+        return Some(rest);
+    }
+    let mut raws = serde_json::Deserializer::from_str(text).into_iter::<&RawValue>();
+    take_json(at, raws.next()?.ok()?, reader);
+    text.get(raws.byte_offset()..)
+}
+
+/// A text without the blanks that JSON allows before a value.
+fn after_blanks(text: &str) -> &str {
+    text.trim_start_matches([' ', '\t', '\r', '\n'])
+}
+
+/// Whether a JSON value is an object. A library that is asked for fields by name also takes a list
+/// of them without names, which no grant of ours is.
+fn is_object(value: &str) -> bool {
+    value.starts_with('{')
 }
 
 /// Takes one grant alone, so that the others survive it.
 fn take_json<'a>(at: usize, raw: &'a RawValue, reader: &mut Reader<'a>) {
     let raw = raw.get();
-    let draft = serde_json::from_str::<Draft<'_>>(raw).map_err(|e| (None, e.to_string()));
+    let draft = if is_object(raw) {
+        serde_json::from_str(raw).map_err(|e| (None, e.to_string()))
+    } else {
+        Err((None, "a grant is an object".to_owned()))
+    };
     reader.take(at, || only_id(raw), draft);
 }
 
@@ -280,20 +298,15 @@ fn only_id(raw: &str) -> Option<String> {
 /// Ids that more than one of these holds. Whoever merges several texts into one source drops every
 /// holder of such an id: nobody can say which of them was meant.
 #[must_use]
-pub fn repeated_ids<'a>(ids: impl IntoIterator<Item = &'a str>) -> BTreeSet<String> {
+pub fn repeated_ids<'a>(ids: impl Iterator<Item = &'a str> + Clone) -> BTreeSet<String> {
     let state = RandomState::new();
-    let mut ids: Vec<_> = ids.into_iter().map(|id| (state.hash_one(id), id)).collect();
+    let mut sums: Vec<u64> = ids.clone().map(|id| state.hash_one(id)).collect();
+    sums.sort_unstable();
     // Nearly always there is none, and then no two ids need to be compared.
-    ids.sort_unstable_by_key(|(sum, _)| *sum);
-    let alike = ids.chunk_by(|(a, _), (b, _)| a == b);
-    alike
-        .filter(|alike| alike.len() > 1)
-        .flat_map(|alike| {
-            let mut seen = HashSet::new();
-            alike.iter().filter(move |(_, id)| !seen.insert(*id))
-        })
-        .map(|(_, id)| (*id).to_owned())
-        .collect()
+    let alike = sums.windows(2).any(|pair| pair.first() == pair.last());
+    let mut seen = HashSet::new();
+    let repeated = ids.filter(|id| alike && !seen.insert(*id));
+    repeated.map(ToOwned::to_owned).collect()
 }
 
 /// Collects the grants of a text, or of a part of one, one after the other.
@@ -329,6 +342,12 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Takes a grant that was read already.
+    fn keep(&mut self, start: usize, grant: Grant) {
+        self.read.grants.push(grant);
+        self.read.starts.push(self.base + start);
+    }
+
     /// Takes a grant that begins at `start`, or what is wrong with it and, if known, where; both
     /// counted from the beginning of the part.
     fn take(
@@ -343,10 +362,7 @@ impl<'a> Reader<'a> {
                 .map_err(|message| (None, message))
         });
         match built {
-            Ok(grant) => {
-                self.read.grants.push(grant);
-                self.read.starts.push(self.base + start);
-            }
+            Ok(grant) => self.keep(start, grant),
             Err((at, message)) => self.read.faults.push(Fault {
                 at: self.base + at.unwrap_or(start),
                 id: id().filter(|id| check_id("id", id).is_ok()),
@@ -384,7 +400,7 @@ impl Read {
                         "this id stands on more than one grant, and each of them is dropped";
                     self.faults.push(Fault {
                         at,
-                        id: Some(grant.id.into()),
+                        id: Some(grant.id.to_string()),
                         message: message.to_owned(),
                     });
                 } else {
@@ -406,14 +422,14 @@ impl Read {
 
 /// Where lines begin, so that a thousand faults do not mean a thousand walks through the text.
 struct Lines<'a> {
-    pieces: &'a [&'a str],
+    text: &'a str,
     starts: std::cell::OnceCell<Vec<usize>>,
 }
 
 impl<'a> Lines<'a> {
-    fn of(pieces: &'a [&'a str]) -> Self {
+    fn of(text: &'a str) -> Self {
         Self {
-            pieces,
+            text,
             starts: std::cell::OnceCell::new(),
         }
     }
@@ -421,8 +437,7 @@ impl<'a> Lines<'a> {
     /// Line and column of an offset, both from 1.
     fn position(&self, at: usize) -> (usize, usize) {
         let starts = self.starts.get_or_init(|| {
-            let bytes = self.pieces.iter().flat_map(|piece| piece.bytes());
-            let breaks = bytes.enumerate().filter(|(_, b)| *b == b'\n');
+            let breaks = self.text.bytes().enumerate().filter(|(_, b)| *b == b'\n');
             std::iter::once(0)
                 .chain(breaks.map(|(i, _)| i + 1))
                 .collect()
@@ -436,7 +451,8 @@ impl<'a> Lines<'a> {
     }
 }
 
-/// A grant as it is written out; `T` is the format's own time.
+/// A grant as it is written out; `T` is the format's own time. Its terms stand together, so that
+/// they are read once where many grants share them (see [`crate::alike`]).
 #[derive(Serialize)]
 struct Fields<'a, T> {
     id: &'a str,
@@ -449,20 +465,20 @@ struct Fields<'a, T> {
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     hosts: &'a [Box<str>],
     #[serde(skip_serializing_if = "Option::is_none")]
-    not_before: Option<T>,
-    not_after: T,
-    #[serde(skip_serializing_if = "Option::is_none")]
     mfa: Option<Factor>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    ticket: Option<&'a str>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     approved_by: &'a [Box<str>],
     #[serde(skip_serializing_if = "Option::is_none")]
     max_offline: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     when: Option<WhenDraft<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    not_before: Option<T>,
+    not_after: T,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ticket: Option<&'a str>,
 }
 
 impl<'a, T> Fields<'a, T> {
@@ -478,14 +494,14 @@ impl<'a, T> Fields<'a, T> {
             services: &grant.terms.services,
             run_as: &grant.terms.run_as,
             hosts: &grant.terms.hosts,
-            not_before: grant.not_before.map(&time),
-            not_after: time(grant.not_after),
             mfa: grant.terms.mfa,
-            reason: grant.reason.as_deref(),
-            ticket: grant.ticket.as_deref(),
             approved_by: &grant.terms.approved_by,
             max_offline: grant.terms.max_offline.map(format_duration),
             when: when_of(grant),
+            not_before: grant.not_before.map(&time),
+            not_after: time(grant.not_after),
+            reason: grant.reason.as_deref(),
+            ticket: grant.ticket.as_deref(),
         }
     }
 }
@@ -639,6 +655,7 @@ mod tests {
             "7",
             "null",
             r#"[1,{"id":2},{"id":3}]"#,
+            r#"["a","bob",null,["sudo"],null,null,null,"2026-11-21T12:00:00Z",null,null,null,null,null,null]"#,
             "{",
             "}",
             "\"",
@@ -649,7 +666,76 @@ mod tests {
             r#"{"id":"deep","when":{"schedule":[{"x":1},{"id":"a"}]}}"#,
         ];
         let good = ["a", "b", "c", "a"].map(json_grant);
-        odd.map(String::from).into_iter().chain(good).collect()
+        let odd = odd.map(String::from).into_iter();
+        odd.chain(alike_but_odd()).chain(good).collect()
+    }
+
+    /// What [`Alike`] could take for a grant as we write it, or for terms that it knows.
+    fn alike_but_odd() -> impl Iterator<Item = String> {
+        const END: &str = r#""not_after":"2026-11-21T12:00:00Z""#;
+        let terms = [
+            r#""services":["sudo"]"#,
+            r#""services":["sudo"],"mfa":"15m""#,
+            r#""services":["sudo"],"reason":null"#,
+            r#""services":["sudo"],"reason":"inside""#,
+            r#" "user":"alice","services":["sudo"]"#,
+            r#""services":["sudo"],"user":null"#,
+            r#""services":["sudo"],"not_before":null"#,
+            r#""services":["sudo"],"hosts":["a,\"not_after\":\"b"]"#,
+            r#""services":["sudo"],"hosts":["a,"#,
+            r#""services":["sudo"],"when":{"source":["10.0.0.0/8"]"#,
+            r#""services":["sudo"],"when":{"source":["10.0.0.0/8"]}"#,
+            r#""services":["sudo"],"services":["su"]"#,
+            r#""services":["sudo"],"#,
+            r#""services":["sudo"]}"#,
+            r#""services":[]"#,
+            r#""mfa":"15m""#,
+            "",
+        ];
+        let with_terms = terms.map(|terms| format!(r#"{{"id":"t","user":"bob",{terms},{END}}}"#));
+        let particulars = [
+            (r#""id":"p","group":"dba""#, END),
+            (r#""id":"p","user":"bob","group":"dba""#, END),
+            (r#""id":"p""#, END),
+            (r#""id":"p","user":"EXAMPLE\\bob""#, END),
+            (r#""id":"p","user":"b\u006fb""#, END),
+            ("\"id\":\"p\",\"user\":\"b\u{1}b\"", END),
+            (r#""id":"p/p","user":"bob""#, END),
+            (r#""id":"p","user":"böb""#, END),
+            (r#""user":"bob","id":"p""#, END),
+            (r#""id":"p","user":"bob""#, r#""not_after":"2026-11-21""#),
+            (r#""id":"p","user":"bob""#, r#""not_after":17"#),
+            (
+                r#""id":"p","user":"bob""#,
+                r#""not_before":"2026-11-21T12:00:00Z","not_after":"2026-11-21T12:00:00Z""#,
+            ),
+            (
+                r#""id":"p","user":"bob""#,
+                r#""not_before":"2026-11-21T11:00:00Z","not_after":"2026-11-21T12:00:00Z","reason":"r","ticket":"t""#,
+            ),
+        ];
+        let with_particulars = particulars
+            .map(|(before, after)| format!(r#"{{{before},"services":["sudo"],{after}}}"#));
+        let after = [
+            r#","reason":"r""#,
+            r#","reason":"a \"b\"""#,
+            r#","reason":null"#,
+            r#","ticket":"t","reason":"r""#,
+            r#","ticket":"t","ticket":"t""#,
+            r#","mfa":"15m""#,
+            r#","user":"eve""#,
+            " ",
+            ",",
+            "\"",
+        ];
+        let with_more = after
+            .map(|after| format!(r#"{{"id":"m","user":"bob","services":["sudo"],{END}{after}}}"#));
+        let all = with_terms.into_iter().chain(with_particulars);
+        // Each under an id of its own: what is dropped for its id is not compared.
+        all.chain(with_more).enumerate().map(|(nth, grant)| {
+            let id = format!("\"id\":\"{nth}-");
+            grant.replacen("\"id\":\"", &id, 1)
+        })
     }
 
     fn same_toml(text: &str, size: usize) {
@@ -707,9 +793,9 @@ mod tests {
         assert_eq!(toml_parts(&toml, 0).unwrap().grants.len(), 3);
         let grants = ["a", "b", "c"].map(json_grant).join(",");
         let json = format!("{{\"grants\":[{grants}]}}");
-        assert_eq!(json_parts(&[&json], 0).unwrap().grants.len(), 3);
+        assert_eq!(json_parts(&json, 0).unwrap().grants.len(), 3);
         let odd = json.replace(r#""b","user""#, r#""b","moon""#);
-        let odd = json_parts(&[&odd], 0).unwrap();
+        let odd = json_parts(&odd, 0).unwrap();
         assert_eq!((odd.grants.len(), odd.faults.len()), (2, 1));
     }
 

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use jiff::civil::{Date, DateTime, Time, Weekday};
 use jiff::tz::{AmbiguousOffset, TimeZone};
 use std::fmt;
+use std::hash::{Hash, Hasher};
 
 /// Days of the week on which a window opens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -101,6 +102,13 @@ pub struct Window {
     from: Time,
     to: Time,
     zone: TimeZone,
+}
+
+/// Without the zone, which has no hash of its own.
+impl Hash for Window {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (self.days, self.from, self.to).hash(state);
+    }
 }
 
 impl Window {

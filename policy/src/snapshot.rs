@@ -4,10 +4,10 @@ use crate::decide::{Moment, Reason};
 use crate::grant::{Grant, Who};
 use crate::words;
 use jiff::{SignedDuration, Timestamp};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fmt;
+use std::hash::{BuildHasher as _, RandomState};
 use std::net::IpAddr;
-use std::ops::Range;
 use std::sync::Arc;
 
 /// Where a grant came from.
@@ -40,15 +40,19 @@ pub struct HostFacts {
     pub labels: BTreeMap<String, String>,
 }
 
+/// Where grants stand that name a person, or those that name a group: for each the hash of the name
+/// and the grant's place, sorted.
+type Places = Vec<(u64, usize)>;
+
 /// The grants of one origin that aim at one host, found by person and by group at a cost that does
 /// not grow with other people's grants.
 #[derive(Debug, Clone, Default)]
 pub struct Index {
     origin: Origin,
-    /// Sorted by whom they name, so that each person's are one run.
     grants: Vec<Grant>,
-    users: HashMap<Arc<str>, Range<usize>>,
-    groups: HashMap<Arc<str>, Range<usize>>,
+    users: Places,
+    groups: Places,
+    state: RandomState,
 }
 
 impl Index {
@@ -65,28 +69,23 @@ impl Index {
                 aimed
             }
         });
-        // Moving a few bytes of each first, and each grant once, is cheaper than comparing in place.
-        grants.sort_by_cached_key(|grant| beginning(&grant.who));
-        for alike in grants.chunk_by_mut(|a, b| beginning(&a.who) == beginning(&b.who)) {
-            alike.sort_by(|a, b| (&a.who, &a.id).cmp(&(&b.who, &b.id)));
-        }
         grants.shrink_to_fit();
-        let (mut users, mut groups) = (Vec::new(), Vec::new());
-        let mut start = 0;
-        for run in grants.chunk_by(|a, b| a.who == b.who) {
-            let range = start..start + run.len();
-            start = range.end;
-            match run.first().map(|grant| &grant.who) {
-                Some(Who::User(name)) => users.push((Arc::clone(name), range)),
-                Some(Who::Group(name)) => groups.push((Arc::clone(name), range)),
-                None => {}
+        let state = RandomState::new();
+        let (mut users, mut groups) = (Places::new(), Places::new());
+        for (place, grant) in grants.iter().enumerate() {
+            match &grant.who {
+                Who::User(name) => users.push((state.hash_one(name), place)),
+                Who::Group(name) => groups.push((state.hash_one(name), place)),
             }
         }
+        users.sort_unstable();
+        groups.sort_unstable();
         Self {
             origin,
             grants,
-            users: users.into_iter().collect(),
-            groups: groups.into_iter().collect(),
+            users,
+            groups,
+            state,
         }
     }
 
@@ -102,39 +101,37 @@ impl Index {
         self.grants.is_empty()
     }
 
-    /// All of them, in the order of whom they name.
+    /// All of them, in the order in which they were given.
     #[must_use]
     pub fn grants(&self) -> &[Grant] {
         &self.grants
     }
 
-    fn of_user(&self, name: &str) -> &[Grant] {
-        self.run(self.users.get(name))
+    /// Those that name one person or group, in the same order.
+    fn of(&self, who: Who<&str>) -> impl Iterator<Item = &Grant> {
+        let (places, name) = match who {
+            Who::User(name) => (&self.users, name),
+            Who::Group(name) => (&self.groups, name),
+        };
+        self.run(places, name)
+            .iter()
+            .filter_map(|(_, place)| self.grants.get(*place))
+            // Two names may have one hash.
+            .filter(move |grant| grant.who.as_deref() == who)
     }
 
-    fn of_group(&self, name: &str) -> &[Grant] {
-        self.run(self.groups.get(name))
+    /// The places under the name's hash.
+    fn run<'a>(&self, places: &'a [(u64, usize)], name: &str) -> &'a [(u64, usize)] {
+        // Most hosts have grants of one origin, and few name groups.
+        if places.is_empty() {
+            return &[];
+        }
+        let hash = self.state.hash_one(name);
+        let first = places.partition_point(|(other, _)| *other < hash);
+        let places = places.get(first..).unwrap_or_default();
+        let alike = places.iter().take_while(|(other, _)| *other == hash);
+        places.get(..alike.count()).unwrap_or_default()
     }
-
-    fn run(&self, range: Option<&Range<usize>>) -> &[Grant] {
-        range
-            .and_then(|range| self.grants.get(range.clone()))
-            .unwrap_or_default()
-    }
-}
-
-/// What is compared first when grants are sorted: the kind, and as much of the name as is cheap.
-fn beginning(who: &Who) -> (bool, [u8; 15]) {
-    let (group, name) = match who {
-        Who::User(name) => (false, name),
-        Who::Group(name) => (true, name),
-    };
-    let mut bytes = [0; 15];
-    bytes
-        .iter_mut()
-        .zip(name.bytes())
-        .for_each(|(to, from)| *to = from);
-    (group, bytes)
 }
 
 /// Whether the grant aims at the host: `hosts` names it, or is left out.
@@ -194,14 +191,12 @@ impl Snapshot {
     ) -> impl Iterator<Item = Held<'a>> {
         self.indexes().flat_map(move |(index, lease)| {
             let of_groups = groups.iter().enumerate().flat_map(move |(i, group)| {
-                let found = index.of_group(group);
                 // A group may be listed twice (as primary and as supplementary).
-                let again = !found.is_empty() && groups.iter().take(i).any(|g| g == group);
-                if again { &[] } else { found }
+                let again = move || groups.iter().take(i).any(|g| g == group);
+                index.of(Who::Group(group)).filter(move |_| !again())
             });
             index
-                .of_user(user)
-                .iter()
+                .of(Who::User(user))
                 .chain(of_groups)
                 .map(move |grant| Held {
                     origin: index.origin,
@@ -355,46 +350,51 @@ mod tests {
     use super::*;
     use crate::grant::parse_toml;
 
-    /// Names that begin alike for longer than [`beginning`] looks, and short ones.
     #[test]
-    fn grants_stand_in_the_order_of_whom_they_name() {
+    fn each_is_found_by_whom_it_names_and_stands_where_it_stood() {
         let names = [
-            ("user", "a-very-long-name-2"),
-            ("group", "a-very-long-name-1"),
             ("user", "b"),
-            ("user", "a-very-long-nam"),
-            ("user", "a-very-long-name-1"),
-            ("group", "b"),
-            ("user", "a-very-long-name-2"),
-            ("user", "ä"),
+            ("group", "a"),
             ("user", "a"),
+            ("group", "b"),
+            ("user", "b"),
+            ("user", "\u{e4}"),
+            ("user", "a"),
+            ("user", "b"),
         ];
         let text: String = names
             .iter()
             .enumerate()
             .map(|(nth, (kind, name))| {
-                let id = names.len() - nth;
                 format!(
-                    "[[grant]]\nid = \"{id}\"\n{kind} = \"{name}\"\nservices = [\"sudo\"]\nnot_after = 2026-11-21T12:00:00Z\n"
+                    "[[grant]]\nid = \"{}\"\n{kind} = \"{name}\"\nservices = [\"sudo\"]\nnot_after = 2026-11-21T12:00:00Z\n",
+                    names.len() - nth
                 )
             })
             .collect();
         let grants = parse_toml(&text).unwrap().grants;
-        let mut expected = grants.clone();
-        expected.sort_by(|a, b| (&a.who, &a.id).cmp(&(&b.who, &b.id)));
-        let index = Index::build(Origin::Local, grants, &HostFacts::default());
-        assert_eq!(index.grants(), expected);
-        for (kind, name) in names {
-            let found = match kind {
-                "user" => index.of_user(name),
-                _ => index.of_group(name),
-            };
+        let index = Index::build(Origin::Local, grants.clone(), &HostFacts::default());
+        assert_eq!(index.grants(), grants);
+        for (kind, name) in names
+            .into_iter()
+            .chain([("user", "c"), ("group", "\u{e4}")])
+        {
             let who = match kind {
-                "user" => Who::User(name.into()),
-                _ => Who::Group(name.into()),
+                "user" => Who::User(name),
+                _ => Who::Group(name),
             };
-            let all: Vec<_> = expected.iter().filter(|g| g.who == who).collect();
-            assert!(found.iter().eq(all), "{kind} {name}");
+            let all = grants.iter().filter(|g| g.who.as_deref() == who);
+            assert!(index.of(who).eq(all), "{who:?}");
         }
+    }
+
+    /// Two names with one hash are still two names.
+    #[test]
+    fn a_hash_alone_finds_nothing() {
+        let text = "[[grant]]\nid = \"a\"\nuser = \"alice\"\nservices = [\"sudo\"]\nnot_after = 2026-11-21T12:00:00Z\n";
+        let grants = parse_toml(text).unwrap().grants;
+        let mut index = Index::build(Origin::Local, grants, &HostFacts::default());
+        index.users = vec![(index.state.hash_one("bob"), 0)];
+        assert_eq!(index.of(Who::User("bob")).count(), 0);
     }
 }

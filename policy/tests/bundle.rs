@@ -12,8 +12,8 @@ use base64::engine::general_purpose::STANDARD;
 use common::*;
 use jiff::{SignedDuration, Timestamp};
 use jit_policy::bundle::{
-    Facts, Floor, Head, MAX_SIZE, Opened, PAYLOAD_TYPE, Rejected, SealError, Trust, next_seq, open,
-    seal,
+    Bundle, Facts, Floor, Head, MAX_SIZE, Opened, PAYLOAD_TYPE, Rejected, SealError, Trust,
+    next_seq, open, seal,
 };
 use jit_policy::grant::to_json;
 use jit_policy::sign::SigningKey;
@@ -62,7 +62,18 @@ impl World {
             floor: &self.floor,
             now: self.now,
         };
-        open(bundle, &trust)
+        let opened = open(bundle, &trust);
+        // What is kept of it reads like it, and what is refused is not kept.
+        let verified = Bundle::read(bundle).and_then(|bundle| bundle.verify(&trust));
+        if let Ok(verified) = verified {
+            let (line, text) = verified.to_keep();
+            let kept = line + text;
+            let restored = Bundle::restore(kept.as_bytes()).and_then(|b| b.verify(&trust));
+            assert_eq!(restored.and_then(|bundle| bundle.open()), opened);
+        } else {
+            assert!(opened.is_err());
+        }
+        opened
     }
 
     fn accept(&mut self, bundle: &str) {

@@ -939,6 +939,6 @@ fn a_host_keeps_only_grants_that_aim_at_it() {
     .collect();
     let index = Index::build(Origin::Local, grants(&toml), &host());
     let ids: Vec<&str> = index.grants().iter().map(|g| &*g.id).collect();
-    assert_eq!(ids, ["every", "glob", "label", "name"]);
+    assert_eq!(ids, ["every", "name", "glob", "label"]);
     assert_eq!((index.len(), index.is_empty()), (4, false));
 }

@@ -280,7 +280,7 @@ fn every_holder_of_a_repeated_id_is_dropped() {
     assert_eq!((parsed.grants.len(), parsed.faults.len()), (0, 2));
     // For whoever merges several files.
     assert_eq!(
-        Vec::from_iter(repeated_ids(["a", "b", "a", "c", "a", "c"])),
+        Vec::from_iter(repeated_ids(["a", "b", "a", "c", "a", "c"].into_iter())),
         ["a", "c"]
     );
 }
@@ -344,9 +344,14 @@ fn json_is_an_object_with_grants_and_nothing_else() {
         "{\"grants\":[],\"grants\":[]}",
         "{\"grants\":[",
         "{\"grant\":[]}",
+        "[[]]",
     ] {
         assert!(parse_json(text).is_err(), "{text}");
     }
+    // The same fields without their names.
+    let list = r#"["a","alice",null,["sudo"],null,null,null,"2026-11-21T12:00:00Z",null,null,null,null,null,null]"#;
+    let parsed = parse_json(&format!("{{\"grants\":[{list}]}}")).unwrap();
+    assert_eq!((parsed.grants.len(), parsed.faults.len()), (0, 1));
 }
 
 #[test]

@@ -317,7 +317,7 @@ fn a_bundle_edited_on_disk_is_not_believed() {
         .must("nginx -c /etc/policy/nginx.conf -s stop; agentctl stop");
     source
         .world
-        .must("sed -i s/bob/alice/g /var/lib/pam_jit/bundle.json && agentctl start");
+        .must("sed -i s/bob/alice/g /var/lib/pam_jit/bundle && agentctl start");
     assert!(!source.opens("alice"));
     source
         .world

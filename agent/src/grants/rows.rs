@@ -5,9 +5,15 @@ use jit_policy::{Moment, Snapshot, Who};
 use jit_protocol::message::GrantRow;
 use std::net::IpAddr;
 
-/// Every grant.
+/// Every grant, local ones first, each person's and group's together.
 pub(super) fn all(snapshot: &Snapshot, at: &Moment) -> Vec<GrantRow> {
-    snapshot.all().map(|held| row(&held, None, at)).collect()
+    let mut all: Vec<_> = snapshot.all().collect();
+    sort(&mut all);
+    all.iter().map(|held| row(held, None, at)).collect()
+}
+
+fn sort(all: &mut [Held<'_>]) {
+    all.sort_by_key(|held| (held.origin, &held.grant.who, &held.grant.id));
 }
 
 /// One person's, without those that ended.
@@ -19,9 +25,9 @@ pub(super) fn of(
     at: &Moment,
 ) -> Vec<GrantRow> {
     let ended = Phase::Expired.as_str();
-    let rows = snapshot
-        .grants_of(user, groups)
-        .map(|held| row(&held, source, at));
+    let mut held: Vec<_> = snapshot.grants_of(user, groups).collect();
+    sort(&mut held);
+    let rows = held.iter().map(|held| row(held, source, at));
     rows.filter(|row| row.state != ended).collect()
 }
 

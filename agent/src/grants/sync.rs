@@ -14,7 +14,7 @@ use crate::ffi::give_back_memory;
 use crate::state::State;
 use aws_lc_rs::digest::{SHA256, digest};
 use jiff::Timestamp;
-use jit_policy::bundle::{self, Head, Opened, Trust};
+use jit_policy::bundle::{Bundle, Head, Opened, Rejected, Trust, Verified};
 use jit_policy::snapshot::Central;
 use jit_policy::{HostFacts, Index, Origin};
 use jit_protocol::message::PolicyReport;
@@ -24,8 +24,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
 
-/// The accepted bundle, as it was received.
-const BUNDLE: &str = "bundle.json";
+/// The accepted bundle, as [`Verified::to_keep`] gives it: every byte that was signed.
+const BUNDLE: &str = "bundle";
 
 /// The first wait after a failure, doubled with each further one.
 const FIRST_RETRY: Duration = Duration::from_secs(5);
@@ -68,8 +68,11 @@ struct Held {
     expires_at: Timestamp,
     /// Grants of it that aim at this host.
     grants: usize,
-    /// Of its bytes as received; empty, which matches nothing, until it was worked out.
-    hash: Vec<u8>,
+    /// The line that is kept of it: its head, and who signed that.
+    line: String,
+    /// Of its bytes as received, so that the same ones are known at once; `None` until the source
+    /// has sent them.
+    hash: Option<Vec<u8>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -273,10 +276,14 @@ impl Sync {
         if lock(&self.core).generation != generation {
             return Attempt::Answered;
         }
-        let before = self.current.bundle();
         let taken = match fetched {
             Ok(Fetched::Unchanged) => Ok(()),
-            Ok(Fetched::Bytes { bytes, etag }) => self.accept(&bytes, etag),
+            Ok(Fetched::Bytes { bytes, etag }) => {
+                let taken = self.accept(&bytes, etag);
+                drop(bytes);
+                give_back_memory();
+                taken
+            }
             Err(error) => {
                 self.try_disk_again();
                 self.fail(Failure {
@@ -290,15 +297,12 @@ impl Sync {
             Ok(()) => lock(&self.core).failure = None,
             Err(failure) => self.fail(failure),
         }
-        if self.current.bundle() != before {
-            give_back_memory();
-        }
         Attempt::Answered
     }
 
     /// Checks bytes from the source; if they are new and good, puts them on disk and in force.
     fn accept(&self, bytes: &[u8], etag: Option<HeaderValue>) -> Result<(), Failure> {
-        let hash = digest(&SHA256, bytes).as_ref().to_vec();
+        let hash = Some(digest(&SHA256, bytes).as_ref().to_vec());
         let config = {
             let mut core = lock(&self.core);
             if core.held.as_ref().is_some_and(|held| held.hash == hash) {
@@ -311,24 +315,28 @@ impl Sync {
             return Ok(());
         };
         let mut floors = Floors::read(&self.state).map_err(in_state)?;
-        let now = self.clock.now().trusted();
-        let opened = open(bytes, &config.agent.host, policy, &floors, now)?;
-        self.clock
-            .signed(opened.head.issued_at)
-            .map_err(|e| Failure {
-                reason: "clock",
-                detail: e.to_string(),
-            })?;
-        // The bundle first: should the floor not get written, the old one still admits both.
-        self.state.write(BUNDLE, bytes).map_err(in_state)?;
-        floors.raise(&opened.head);
-        floors.write(&self.state).map_err(in_state)?;
-        self.put_in_force(&config, policy, opened);
-        let mut core = lock(&self.core);
-        core.etag = etag;
-        if let Some(held) = &mut core.held {
+        let bundle = Bundle::read(bytes).map_err(rejected)?;
+        let bundle = self.verify(bundle, &config, policy, &floors)?;
+        let (line, text) = bundle.to_keep();
+        let known = |held: &&mut Held| held.line == line;
+        if let Some(held) = lock(&self.core).held.as_mut().filter(known) {
             held.hash = hash;
+        } else {
+            let opened = bundle.open().map_err(rejected)?;
+            self.clock
+                .signed(opened.head.issued_at)
+                .map_err(|e| Failure {
+                    reason: "clock",
+                    detail: e.to_string(),
+                })?;
+            // The bundle first: should the floor not get written, the old one still admits both.
+            let kept = [line.as_bytes(), text.as_bytes()];
+            self.state.write_pieces(BUNDLE, &kept).map_err(in_state)?;
+            floors.raise(&opened.head);
+            floors.write(&self.state).map_err(in_state)?;
+            self.put_in_force(&config, policy, opened, line, hash);
         }
+        lock(&self.core).etag = etag;
         Ok(())
     }
 
@@ -336,18 +344,21 @@ impl Sync {
     /// nobody needs to wait for. The caller holds `work`.
     fn restore(&self, done: impl FnOnce()) {
         let config = Arc::clone(&lock(&self.core).config);
-        let restored = config.policy.as_ref().map_or(Ok(None), |policy| {
-            self.put_in_force_from_disk(&config, policy)
-        });
-        if !matches!(restored, Ok(Some(_))) {
+        let policy = config.policy.as_ref();
+        let kept = policy.map(|policy| (policy, self.state.read(BUNDLE)));
+        let restored = match &kept {
+            Some((policy, Ok(Some(kept)))) => self
+                .put_in_force_from_disk(&config, policy, kept)
+                .map_err(Some),
+            Some((_, Err(error))) => Err(Some(in_state(error))),
+            _ => Err(None),
+        };
+        if let Err(failure) = restored {
             self.drop_central();
+            failure.into_iter().for_each(|failure| self.fail(failure));
         }
-        let bytes = restored.unwrap_or_else(|failure| {
-            self.fail(failure);
-            None
-        });
         done();
-        self.remember(bytes);
+        drop(kept);
         give_back_memory();
     }
 
@@ -357,38 +368,48 @@ impl Sync {
         let config = Arc::clone(&lock(&self.core).config);
         let Some(policy) = &config.policy else { return };
         if lock(&self.core).held.is_none()
-            && let Ok(bytes) = self.put_in_force_from_disk(&config, policy)
+            && let Ok(Some(kept)) = self.state.read(BUNDLE)
         {
-            self.remember(bytes);
+            // Why it did not pass was said when it was tried first.
+            let _ = self.put_in_force_from_disk(&config, policy, &kept);
         }
     }
 
-    /// Gives the bundle's bytes; `None` if there is no bundle.
     fn put_in_force_from_disk(
         &self,
         config: &Config,
         policy: &PolicyConfig,
-    ) -> Result<Option<Vec<u8>>, Failure> {
-        let Some(bytes) = self.state.read(BUNDLE).map_err(in_state)? else {
-            return Ok(None);
-        };
+        kept: &[u8],
+    ) -> Result<(), Failure> {
         let mut floors = Floors::read(&self.state).map_err(in_state)?;
-        let now = self.clock.now().trusted();
-        let opened = open(&bytes, &config.agent.host, policy, &floors, now)?;
+        let bundle = Bundle::restore(kept).map_err(rejected)?;
+        let bundle = self.verify(bundle, config, policy, &floors)?;
+        let (line, _) = bundle.to_keep();
+        let opened = bundle.open().map_err(rejected)?;
         // It is above the floor if the agent was killed between writing the two.
         if floors.raise_from_disk(&opened.head) {
             floors.write(&self.state).map_err(in_state)?;
         }
-        self.put_in_force(config, policy, opened);
-        Ok(Some(bytes))
+        self.put_in_force(config, policy, opened, line, None);
+        Ok(())
     }
 
-    /// Notes which bytes are in force, so that the same ones from the source are known at once.
-    fn remember(&self, bytes: Option<Vec<u8>>) {
-        let hash = bytes.map(|bytes| digest(&SHA256, &bytes).as_ref().to_vec());
-        if let Some((held, hash)) = lock(&self.core).held.as_mut().zip(hash) {
-            held.hash = hash;
-        }
+    fn verify<'a>(
+        &self,
+        bundle: Bundle<'a>,
+        config: &Config,
+        policy: &PolicyConfig,
+        floors: &Floors,
+    ) -> Result<Verified<'a>, Failure> {
+        let host = &config.agent.host;
+        let trust = Trust {
+            keys: &policy.trusted_keys,
+            realm: &policy.realm,
+            host,
+            floor: &floors.of(&policy.realm, host),
+            now: self.clock.now().trusted(),
+        };
+        bundle.verify(&trust).map_err(rejected)
     }
 
     fn drop_central(&self) {
@@ -399,7 +420,14 @@ impl Sync {
         core.etag = None;
     }
 
-    fn put_in_force(&self, config: &Config, policy: &PolicyConfig, opened: Opened) {
+    fn put_in_force(
+        &self,
+        config: &Config,
+        policy: &PolicyConfig,
+        opened: Opened,
+        line: String,
+        hash: Option<Vec<u8>>,
+    ) {
         let Opened { head, parsed } = opened;
         let dropped = parsed.faults.len();
         let index = Index::build(Origin::Central, parsed.grants, &host_facts(config));
@@ -416,7 +444,8 @@ impl Sync {
                 issued_at: head.issued_at,
                 expires_at: head.expires_at,
                 grants,
-                hash: Vec::new(),
+                line,
+                hash,
             });
             core.freshness = Freshness::Fresh;
             core.failure = None;
@@ -500,26 +529,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn open(
-    bytes: &[u8],
-    host: &str,
-    policy: &PolicyConfig,
-    floors: &Floors,
-    now: Timestamp,
-) -> Result<Opened, Failure> {
-    let floor = floors.of(&policy.realm, host);
-    let keys = &policy.trusted_keys;
-    let trust = Trust {
-        keys,
-        realm: &policy.realm,
-        host,
-        floor: &floor,
-        now,
-    };
-    bundle::open(bytes, &trust).map_err(|e| Failure {
-        reason: e.as_str(),
-        detail: e.to_string(),
-    })
+fn rejected(why: Rejected) -> Failure {
+    Failure {
+        reason: why.as_str(),
+        detail: why.to_string(),
+    }
 }
 
 pub(super) fn host_facts(config: &Config) -> HostFacts {
