@@ -144,6 +144,10 @@ people
 mkdir -p /run/bench
 stack permit pam_permit.so
 stack exec pam_exec.so quiet /bin/true
+stack echo /opt/world/pam_echo.so /run/bench/echo.sock
+$bench --echo /run/bench/echo.sock &
+echo=$!
+wait_for "the echo" $bench --rounds 1 "x=$pam/echo,$users"
 ldap
 agent_files light false
 agent_files durable true
@@ -160,7 +164,9 @@ $bench --rounds "$ROUNDS" --concurrent "$CONCURRENT" \
     "pam_jit, durable = false, among $many grants=$pam/crowded,$users" \
     "pam_jit, durable = true=$pam/durable,$users" \
     "nslcd with slapd (pam_ldap)=$pam/ldap,$users" \
-    "pam_exec /bin/true=$pam/exec,$users" >"$rows"
+    "pam_exec /bin/true=$pam/exec,$users" \
+    "a bare echo over a unix socket=$pam/echo,$users" >"$rows"
+kill $echo
 
 kill "${agents[@]}"
 wait "${agents[@]}" || true

@@ -37,6 +37,7 @@ if [ -z "${BENCH_INSIDE:-}" ]; then
     files=$(mktemp -d)
     trap 'rm -rf "$disk" "$files"' EXIT
     cp "$here/inside.sh" "$target/release/pam-bench" "$files"
+    cc -O2 -shared -fPIC -o "$files/pam_echo.so" "$here/echo.c" || die "no pam_echo.so to compare with"
     fetch_pam_ldap "$files"
     chmod 755 "$files"
     BENCH_INSIDE=$disk WORLD_FILES=$files unshare --mount "$0" "$programs" "$target" ||
@@ -67,7 +68,10 @@ parts() {
         criterion 'decide_ one grant of mine among' $size "decide: one grant of mine among $size on the host"
     done
     for size in 1 1000 100000; do
-        criterion 'bundle_ verify and load' $size "bundle: verify, read and index $size grants"
+        criterion 'bundle_ load' "as kept/$size" "bundle, as kept: verify, read and index $size grants"
+    done
+    for size in 1 1000 100000; do
+        criterion 'bundle_ load' "as sent/$size" "bundle, as sent: verify, read and index $size grants"
     done
     criterion protocol 'ask_ encode' 'protocol: encode what the module asks'
     criterion protocol 'ask_ decode' 'protocol: decode it'

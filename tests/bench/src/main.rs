@@ -4,6 +4,7 @@
 //! ```text
 //! pam-bench [--rounds N] [--concurrent N] [--service S] NAME=FOLDER,USERS,UID,COUNT[,refused]...
 //! pam-bench --start NAME FOLDER,USERS,UID,COUNT PROGRAM [ARGUMENT]...
+//! pam-bench --echo SOCKET
 //! ```
 //!
 //! Each FOLDER holds PAM files as `/etc/pam.d` does; libpam loads what `other` names as well, so it
@@ -18,10 +19,12 @@
 //! compares loading fairly.
 //!
 //! With `--start`: how long after its start the agent gives the answer that it will give from then
-//! on, and how much memory it has then.
+//! on, and how much memory it has then. With `--echo`: the other side of `pam_echo.so`, for as long
+//! as it is left to run.
 
 #![allow(clippy::print_stdout)]
 
+mod echo;
 mod options;
 #[allow(dead_code, clippy::unwrap_used)]
 #[path = "../../../pam_jit/tests/libpam/pam.rs"]
@@ -43,6 +46,7 @@ fn main() -> ExitCode {
         // What this program starts of itself.
         Some((word, rest)) if word == "--one" => transaction::child(rest),
         Some((word, rest)) if word == "--start" => start::run(rest),
+        Some((word, rest)) if word == "--echo" => echo::run(rest),
         _ => Options::parse(&arguments).and_then(|options| run(&options)),
     };
     match done {
