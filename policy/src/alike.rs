@@ -112,37 +112,11 @@ mod tests {
     use super::*;
     use crate::grant::{parse_toml, to_json};
 
-    const GRANTS: &str = r#"
-[[grant]]
-id = "all"
-user = "alice"
+    /// Everything that terms can say.
+    const TERMS: &str = r#"
 services = ["sudo", "su"]
 run_as = ["root", "postgres"]
 hosts = ["db-*", "env=prod"]
-not_before = 2026-11-21T10:00:00Z
-not_after = 2026-11-21T12:00:00Z
-mfa = "15m"
-reason = "failover, planned"
-ticket = "INC-4711"
-approved_by = ["carol"]
-max_offline = "30m"
-[grant.when]
-source = ["10.8.0.0/16"]
-schedule = [{ days = "mon-fri", from = "14:00", to = "16:00", zone = "Europe/Berlin" }]
-
-[[grant]]
-id = "least"
-group = "domain users"
-services = ["sudo"]
-not_after = 2026-11-21T12:00:00Z
-
-[[grant]]
-id = "like-the-first-but-for-whom-and-when"
-user = "zoë"
-services = ["sudo", "su"]
-run_as = ["root", "postgres"]
-hosts = ["db-*", "env=prod"]
-not_after = 2026-11-22T12:00:00Z
 mfa = "15m"
 approved_by = ["carol"]
 max_offline = "30m"
@@ -151,9 +125,33 @@ source = ["10.8.0.0/16"]
 schedule = [{ days = "mon-fri", from = "14:00", to = "16:00", zone = "Europe/Berlin" }]
 "#;
 
+    const PARTICULARS: [&str; 3] = [
+        r#"
+id = "all"
+user = "alice"
+not_before = 2026-11-21T10:00:00Z
+not_after = 2026-11-21T12:00:00Z
+reason = "failover, planned"
+ticket = "INC-4711""#,
+        r#"
+id = "other-terms"
+group = "domain users"
+not_after = 2026-11-21T12:00:00Z"#,
+        r#"
+id = "as-the-first-but-for-whom-and-when"
+user = "zoë"
+not_after = 2026-11-22T12:00:00Z"#,
+    ];
+
     #[test]
     fn whatever_we_write_is_read_and_terms_once() {
-        let grants = parse_toml(GRANTS).unwrap().grants;
+        let terms = [TERMS, "\nservices = [\"sudo\"]\n", TERMS];
+        let toml = PARTICULARS
+            .iter()
+            .zip(terms)
+            .map(|(particulars, terms)| format!("[[grant]]{particulars}{terms}"));
+        let grants = parse_toml(&toml.collect::<String>()).unwrap().grants;
+        assert_eq!(grants.len(), PARTICULARS.len());
         let text = to_json(&grants);
         let mut rest = text.strip_prefix("{\"grants\":[").unwrap();
         let mut alike = Alike::default();

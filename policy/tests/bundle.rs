@@ -705,3 +705,42 @@ fn a_floor_only_rises() {
     let text = serde_json::to_string(&floor).unwrap();
     assert_eq!(serde_json::from_str::<Floor>(&text).unwrap(), floor);
 }
+
+/// What is kept of a bundle may be lost in part, or be something else by now.
+#[test]
+fn what_was_kept_is_believed_whole_or_not_at_all() {
+    let world = World::new();
+    let sent = world.seal(&world.facts());
+    let trust = Trust {
+        keys: &[world.key.public()],
+        realm: "prod",
+        host: "db-1",
+        floor: &world.floor,
+        now: world.now,
+    };
+    let restored = |kept: &[u8]| {
+        let bundle = Bundle::restore(kept)?;
+        bundle.verify(&trust)?.open()
+    };
+    let verified = Bundle::read(sent.as_bytes()).unwrap().verify(&trust);
+    let verified = verified.unwrap();
+    let (line, text) = verified.to_keep();
+    let kept = format!("{line}{text}");
+    assert!(restored(kept.as_bytes()).is_ok());
+    for end in 0..kept.len() {
+        let whole_head = end >= line.len() && kept.is_char_boundary(end);
+        let wanted = if whole_head { "hash" } else { "malformed" };
+        let refused = restored(&kept.as_bytes()[..end]).unwrap_err();
+        assert_eq!(refused.as_str(), wanted, "{end}");
+    }
+    for (other, wanted) in [
+        (format!("{line}{text} "), "hash"),
+        (format!("{line}\n{text}"), "hash"),
+        (format!("\n{kept}"), "malformed"),
+        (sent.clone(), "malformed"),
+        (kept.replace("alice", "mallory"), "hash"),
+    ] {
+        let refused = restored(other.as_bytes()).unwrap_err();
+        assert_eq!(refused.as_str(), wanted, "{other}");
+    }
+}

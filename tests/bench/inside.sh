@@ -146,7 +146,7 @@ stack permit pam_permit.so
 stack exec pam_exec.so quiet /bin/true
 stack echo /opt/world/pam_echo.so /run/bench/echo.sock
 $bench --echo /run/bench/echo.sock &
-echo=$!
+agents+=($!)
 wait_for "the echo" $bench --rounds 1 "x=$pam/echo,$users"
 ldap
 agent_files light false
@@ -166,7 +166,6 @@ $bench --rounds "$ROUNDS" --concurrent "$CONCURRENT" \
     "nslcd with slapd (pam_ldap)=$pam/ldap,$users" \
     "pam_exec /bin/true=$pam/exec,$users" \
     "a bare echo over a unix socket=$pam/echo,$users" >"$rows"
-kill $echo
 
 kill "${agents[@]}"
 wait "${agents[@]}" || true
