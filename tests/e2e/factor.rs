@@ -190,6 +190,30 @@ fn one_ssh_logins_proof_is_none_for_another() {
     assert!(!reborn.ok() && !reborn.says("uid="), "{}", reborn.text);
 }
 
+/// Between the account phase and the session other modules have their say, and take their time.
+#[test]
+fn a_proof_that_grows_old_before_the_session_opens_opens_none() {
+    let world = world_without_bobs_password();
+    world.enroll("bob");
+    world.config(&floor("none"));
+    world.grant("--user bob --service sudo --mfa 20s --for 1h");
+    world.must(
+        "sed -i '/account .*pam_jit/a account optional pam_exec.so /bin/sleep 21' /etc/pam.d/sudo",
+    );
+    let mut shell = shell(&world, "bob");
+    assert!(verify(&mut shell, &world.code("bob")).ok());
+    let late = at(&mut shell, "sudo -n id", &[]);
+    assert!(!late.ok() && !late.says("uid="), "{}", late.text);
+    world.logged(&["outcome=allow", "phase=account", "user=bob", "mfa=session"]);
+    world.logged(&["reason=proof_expired", "phase=session", "user=bob"]);
+    world.must("sed -i /pam_exec/d /etc/pam.d/sudo");
+    assert!(is_root(&at(
+        &mut shell,
+        "sudo id",
+        &[("ode: ", &world.code("bob"))]
+    )));
+}
+
 #[test]
 fn the_code_that_let_somebody_in_is_no_proof_at_elevation() {
     let world = world_without_bobs_password();
