@@ -1,13 +1,16 @@
 //! An agent that does as a test says.
 
+use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
 
+use nix::sys::signal::{Signal, kill};
 use nix::sys::socket::{Backlog, getsockopt, listen, sockopt};
-use nix::unistd::{Uid, setresuid};
+use nix::unistd::{Pid, Uid, setresuid};
 use serde_json::{Value, json};
 
 use crate::place::Place;
@@ -148,8 +151,26 @@ impl Separate {
         separate
     }
 
-    pub(crate) fn pid(&self) -> i32 {
-        self.0.id().try_into().unwrap()
+    /// Stops it: it takes connections and never answers.
+    pub(crate) fn stop(&self) {
+        stop(self.0.id().try_into().unwrap());
+    }
+}
+
+/// Stops a process, and waits until it stands still: the signal is only on its way when kill(2)
+/// returns.
+pub(crate) fn stop(process: i32) {
+    kill(Pid::from_raw(process), Signal::SIGSTOP).unwrap();
+    let stopped = || {
+        let threads = fs::read_dir(format!("/proc/{process}/task")).unwrap();
+        threads.map(|thread| thread.unwrap().path()).all(|thread| {
+            let stat = fs::read_to_string(thread.join("stat")).unwrap();
+            // "pid (name) state …": proc_pid_stat(5).
+            stat.rsplit_once(") ").unwrap().1.starts_with('T')
+        })
+    };
+    while !stopped() {
+        thread::sleep(Duration::from_millis(1));
     }
 }
 

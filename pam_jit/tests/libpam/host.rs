@@ -325,9 +325,7 @@ pub(crate) fn play() {
                 transaction.set(item, value);
             }
         }
-        if host.interrupted {
-            pam::interrupt_all_the_time();
-        }
+        let _interruptions = host.interrupted.then(pam::interruptions);
         if host.no_descriptors {
             setrlimit(Resource::RLIMIT_NOFILE, 0, 0).unwrap();
         }

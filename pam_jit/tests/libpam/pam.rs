@@ -6,6 +6,14 @@ use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::path::Path;
 use std::ptr;
 
+use nix::sys::signal::{
+    SaFlags, SigAction, SigEvent, SigHandler, SigSet, SigevNotify, Signal, sigaction,
+};
+use nix::sys::time::TimeSpec;
+use nix::sys::timer::{Expiration, Timer, TimerSetTimeFlags};
+use nix::time::ClockId;
+use nix::unistd::gettid;
+
 /// `PAM_SUCCESS`, and the other codes as `_pam_types.h` numbers them.
 pub(crate) const SUCCESS: c_int = 0;
 /// `PAM_CONV_ERR`
@@ -227,29 +235,30 @@ pub(crate) fn leave() -> ! {
 
 extern "C" fn nothing(_: c_int) {}
 
-/// From now on a signal interrupts this process every millisecond, whose handler does nothing and
-/// does not have calls restarted.
-pub(crate) fn interrupt_all_the_time() {
-    // SAFETY: a sigaction of zeroes and a handler is one with no flags and an empty mask; the
-    // handler touches nothing; the pointers live across the calls.
-    unsafe {
-        let mut action: libc::sigaction = std::mem::zeroed();
-        action.sa_sigaction = nothing as extern "C" fn(c_int) as usize;
-        assert_eq!(
-            libc::sigaction(libc::SIGALRM, &raw const action, ptr::null_mut()),
-            0
-        );
-        let often = libc::timeval {
-            tv_sec: 0,
-            tv_usec: 1000,
-        };
-        let timer = libc::itimerval {
-            it_interval: often,
-            it_value: often,
-        };
-        let set = libc::syscall(libc::SYS_setitimer, libc::ITIMER_REAL, &raw const timer, 0);
-        assert_eq!(set, 0);
-    }
+/// While it lives, a signal interrupts the calling thread every millisecond, whose handler does
+/// nothing and does not have calls restarted. Only that thread: a signal for the process would
+/// mostly go to the test harness' own, and now and then end a wait that is not the module's.
+pub(crate) fn interruptions() -> Timer {
+    let nothing = SigHandler::Handler(nothing);
+    let action = SigAction::new(nothing, SaFlags::empty(), SigSet::empty());
+    // SAFETY: the handler touches nothing.
+    unsafe { sigaction(Signal::SIGALRM, &action) }.unwrap();
+    let mut timer = Timer::new(
+        ClockId::CLOCK_MONOTONIC,
+        SigEvent::new(SigevNotify::SigevThreadId {
+            signal: Signal::SIGALRM,
+            thread_id: gettid().as_raw(),
+            si_value: 0,
+        }),
+    )
+    .unwrap();
+    timer
+        .set(
+            Expiration::Interval(TimeSpec::new(0, 1_000_000)),
+            TimerSetTimeFlags::empty(),
+        )
+        .unwrap();
+    timer
 }
 
 /// Gives `SIGPIPE` its default action again, which Rust's runtime takes away and C programs have.

@@ -7,9 +7,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::thread;
 use std::time::Duration;
 
-use nix::sys::signal::{Signal, kill};
 use nix::sys::socket::{Backlog, listen};
-use nix::unistd::Pid;
 use serde_json::json;
 
 use crate::agent::{Agent, Separate, frame, prompt, verdict, verdict_for};
@@ -89,7 +87,7 @@ fn stopped() {
     let place = place();
     let agent = Separate::start(&place, 0);
     assert_eq!(Host::sshd(&place).run(&["account"]).code(), 0);
-    kill(Pid::from_raw(agent.pid()), Signal::SIGSTOP).unwrap();
+    agent.stop();
     refused(&place);
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::agent::{Agent, prompt, verdict, verdict_for};
+use crate::agent::{Agent, prompt, stop, verdict, verdict_for};
 use crate::host::{Host, is_datagram};
 use crate::place::Place;
 
@@ -130,13 +130,13 @@ fn a_yes_that_was_left_lying_past_the_deadline_is_no_yes() {
         let place = Place::new("timeout=1");
         let _agent = Agent::start(&place, move |line, _| {
             // As who runs sudo may do to it: stop it, and let it go on when it suits.
-            let host = Pid::from_raw(line.peer());
+            let host = line.peer();
             let yes = verdict_for("allow", 1001);
             thread::sleep(Duration::from_millis(pause));
-            kill(host, Signal::SIGSTOP).unwrap();
+            stop(host);
             line.send(&yes);
             thread::sleep(Duration::from_millis(1500));
-            kill(host, Signal::SIGCONT).unwrap();
+            kill(Pid::from_raw(host), Signal::SIGCONT).unwrap();
         });
         let got = Host::sudo(&place).run(&["account"]);
         assert_eq!(got.code(), 9, "stopped after {pause} ms: {got:?}");
