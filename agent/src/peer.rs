@@ -3,6 +3,7 @@
 //! Nothing here comes from the message. The pid is pinned with `SO_PEERPIDFD` where the kernel has
 //! it (Linux 6.5), so that facts read under a pid that was given to a new process are thrown away.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::{ErrorKind, Read as _};
 use std::os::fd::{AsFd, OwnedFd};
@@ -237,8 +238,14 @@ fn slurp(pid: i32, file: &'static str) -> Result<String, PeerError> {
     let mut bytes = [0; ROOM];
     let read = File::open(format!("/proc/{pid}/{file}")).and_then(|mut f| f.read(&mut bytes));
     match read {
-        // The process chooses its own name, in any bytes.
-        Ok(len) => Ok(String::from_utf8_lossy(bytes.get(..len).unwrap_or_default()).into_owned()),
+        Ok(len) => {
+            let bytes = bytes.get(..len).unwrap_or_default();
+            // The process chooses its own name, in any bytes; mostly it is text, which is told
+            // sooner than it is mended.
+            Ok(str::from_utf8(bytes)
+                .map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed)
+                .into_owned())
+        }
         Err(e) if e.kind() == ErrorKind::NotFound || e.raw_os_error() == Some(libc::ESRCH) => {
             Err(PeerError::Gone(pid))
         }
@@ -249,6 +256,8 @@ fn slurp(pid: i32, file: &'static str) -> Result<String, PeerError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt as _;
     use std::process::{Command, Stdio};
 
     #[test]
@@ -270,7 +279,11 @@ mod tests {
         assert_eq!(me.ruid, nix::unistd::getuid().as_raw());
         assert_eq!(me.leader, nix::unistd::getsid(None).unwrap().as_raw());
 
-        let mut child = Command::new("sleep")
+        // It names itself, in any bytes.
+        let dir = tempfile::tempdir().unwrap();
+        let program = dir.path().join(OsStr::from_bytes(b"\xff) S 1 2 (\n"));
+        std::fs::copy("/bin/sleep", &program).unwrap();
+        let mut child = Command::new(program)
             .arg("30")
             .stdin(Stdio::null())
             .spawn()
