@@ -374,7 +374,8 @@ proc reboot {} {
     while 1 {
         if {[clock seconds] > $end} { fail "the machine up again within 900 s" }
         after 500
-        if {[catch { exec {*}[ssh_command -o ConnectTimeout=5 -o BatchMode=yes machine \
+        # Patiently, each time: see boot.sh.
+        if {[catch { exec {*}[ssh_command -o ConnectTimeout=60 -o BatchMode=yes machine \
             cat /proc/sys/kernel/random/boot_id] 2>/dev/null </dev/null } now]} { continue }
         if {[string trim $now] ne [string trim $before]} break
     }
